@@ -1,0 +1,35 @@
+"""Segment microscopy images and stacks without labels and without pretrained weights."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_mmtseg._version import __version__
+    from napari_mmtseg.methods import MMT
+    from napari_mmtseg.model import Model, load
+    from napari_mmtseg.segmentation import segment, train
+
+_HOME_OF = {
+    "MMT": "methods",
+    "Model": "model",
+    "load": "model",
+    "segment": "segmentation",
+    "train": "segmentation",
+    "__version__": "_version",
+}
+
+__all__ = ["MMT", "Model", "__version__", "load", "segment", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that importing the package stays instant."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

@@ -1,0 +1,138 @@
+"""The network that MMT, Kim and Kanezaki share, and freezing its normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Blocks of 3x3 convolution, ReLU and batch norm, then 1x1 convolution and batch norm.
+
+    Source: Kim, Kanezaki and Tanaka, IEEE TIP 29, 2020, section III.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the image.
+    width : int
+        Channels q of each layer and of the responses.
+    n_blocks : int
+        Number M of 3x3 blocks; the view reaches M pixels to each side.
+    """
+
+    def __init__(self, n_channels: int, width: int, n_blocks: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_channels, width, 3, padding=1)
+        self.bn1 = _norm(width)
+        inner = range(n_blocks - 1)
+        self.conv2 = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in inner)
+        self.bn2 = nn.ModuleList(_norm(width) for _ in inner)
+        self.conv3 = nn.Conv2d(width, width, 1)
+        self.bn3 = _norm(width)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map pixels (B, C, Y, X) in 0..1 to responses (B, q, Y, X)."""
+        features = self.bn1(torch.relu_(self.conv1(pixels)))
+        for conv, norm in zip(self.conv2, self.bn2, strict=True):
+            features = norm(torch.relu_(conv(features)))
+        responses: Tensor = self.bn3(self.conv3(features))
+        return responses
+
+    def norms(self) -> list[nn.BatchNorm2d]:
+        """List the batch norms from the input to the output."""
+        return [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def build(
+    n_channels: int,
+    width: int,
+    n_blocks: int,
+    generator: torch.Generator,
+    initial: Mapping[str, NDArray[np.generic]] | None = None,
+) -> Network:
+    """Build a network with random weights (PyTorch's default start), or with the given ones.
+
+    Raises
+    ------
+    ValueError
+        If the initial weights do not fit the network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
+        network = Network(n_channels, width, n_blocks)
+    if initial is not None:
+        set_weights(network, initial)
+    return network
+
+
+def set_weights(
+    network: nn.Module, weights: Mapping[str, NDArray[np.generic]], *, frozen: bool = False
+) -> None:
+    """Fill a network's parameters; a frozen network needs its running statistics as well.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is missing, unknown, or of another shape.
+    """
+    state = _state(network)
+    needed = set(state) if frozen else {name for name, _ in network.named_parameters()}
+    odd = sorted((needed - set(weights)) | (set(weights) - set(state)))
+    odd += [n for n in weights if n in state and tuple(state[n].shape) != weights[n].shape]
+    if odd:
+        raise ValueError(f"The weights do not fit the network: {', '.join(odd)}")
+    for name, value in weights.items():
+        state[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+
+def get_weights(network: nn.Module) -> dict[str, NDArray[np.generic]]:
+    """Return a copy of all parameters and running statistics."""
+    return {name: value.cpu().numpy().copy() for name, value in _state(network).items()}
+
+
+@torch.no_grad()
+def freeze(network: Network, planes: Sequence[Tensor]) -> None:
+    """Set the running statistics to those over the planes, and switch to using them.
+
+    In training, batch norm takes its statistics from the batch at hand; frozen, a pixel's label
+    depends on nothing but its neighbourhood. For a single image both are the same.
+
+    Parameters
+    ----------
+    network : Network
+    planes : sequence of (1, C, Y, X) tensors
+        One pass a norm: each norm's statistics build on the frozen ones before it.
+    """
+    network.eval()
+    for norm in network.norms():
+        sums: list[Tensor] = []
+
+        def collect(_: nn.Module, inputs: tuple[Tensor], sums: list[Tensor] = sums) -> None:
+            x = inputs[0].double()
+            count = torch.full_like(x[0, :, 0, 0], x.numel() / x.shape[1])
+            sums.append(torch.stack([count, x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))]))
+
+        with norm.register_forward_pre_hook(collect):
+            for plane in planes:
+                network(plane)
+        count, total, squares = torch.stack(sums).sum(0)
+        mean = total / count
+        statistics = dict(norm.named_buffers())
+        statistics["running_mean"].copy_(mean)
+        statistics["running_var"].copy_((squares / count - mean * mean).clamp_min(0))
+
+
+def _norm(width: int) -> nn.BatchNorm2d:
+    # Momentum 0 leaves the running statistics alone until `freeze` sets them.
+    return nn.BatchNorm2d(width, momentum=0.0)
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    # The count of batches is no use to batch norms that are frozen by one pass.
+    state = network.state_dict()
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}

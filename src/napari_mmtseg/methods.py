@@ -1,0 +1,318 @@
+"""The catalogue: every method with its settings, each declared once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+import numbers
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of one setting of a method; forms, docs and messages are made from this."""
+
+    name: str
+    type: type
+    default: Any
+    label: str
+    help: str
+    ge: float | None
+    le: float | None
+    step: float | None
+    unit: str
+    zero: str
+    basic: bool
+    choices: tuple[str, ...]
+
+    def check(self, value: Any) -> Any:
+        """Return the value in the setting's own type.
+
+        Raises
+        ------
+        TypeError, ValueError
+            In the user's words: the rule, the value, and so the cure.
+        """
+        title = f"{self.label} ({self.name})"
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"{title} must be one of {', '.join(self.choices)}, got {value!r}")
+            return value
+        if self.type is bool:
+            if not isinstance(value, bool):
+                raise TypeError(f"{title} must be True or False, got {value!r}")
+            return value
+        kind = numbers.Integral if self.type is int else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, kind):
+            noun = "a whole number" if self.type is int else "a number"
+            raise TypeError(f"{title} must be {noun}, got {value!r}")
+        number = self.type(value)
+        low = -math.inf if self.ge is None else self.ge
+        high = math.inf if self.le is None else self.le
+        if not (math.isfinite(number) and low <= number <= high):
+            raise ValueError(f"{title} must lie in {low:g} to {high:g}, got {value!r}")
+        return number
+
+
+def setting(
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    step: float | None = None,
+    unit: str = "",
+    zero: str = "",
+    basic: bool = False,
+) -> Any:
+    """Declare a setting: its default, label, help, range, unit and what the value 0 stands for."""
+    facts = {"label": label, "help": help, "ge": ge, "le": le, "step": step}
+    facts |= {"unit": unit, "zero": zero, "basic": basic}
+    return dataclasses.field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What every method has. Settings are frozen: change one with `dataclasses.replace`."""
+
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    trains: ClassVar[bool] = True
+    """Whether it learns a model that can be kept; False for methods whose regions are local."""
+    has_uncertainty: ClassVar[bool] = False
+
+    seed: int = setting(
+        0,
+        "Seed",
+        "Starts the random numbers. The same seed on the same machine gives the same labels.",
+        ge=0,
+        le=2**31 - 1,
+        basic=True,
+    )
+    intensity: Literal["percentile", "full"] = setting(
+        "percentile",
+        "Intensity scaling",
+        "percentile: stretch the 0.1 to 99.9 percentiles to 0..1, so that a few hot pixels do not "
+        "darken the rest. full: 8-bit images are divided by 255 as in the papers, others are "
+        "stretched from their smallest to their largest value.",
+    )
+
+    def __post_init__(self) -> None:
+        for one in self.settings():
+            object.__setattr__(self, one.name, one.check(getattr(self, one.name)))
+
+    @classmethod
+    @functools.cache
+    def settings(cls) -> tuple[Setting, ...]:
+        """List the method's settings, its own before those that it shares."""
+        hints = typing.get_type_hints(cls)
+        own = [name for base in cls.__mro__ for name in inspect.get_annotations(base)]
+        by_name = {field.name: field for field in dataclasses.fields(cls)}
+        found = []
+        for name in dict.fromkeys(name for name in own if name in by_name):
+            hint, field = hints[name], by_name[name]
+            choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+            found.append(
+                Setting(
+                    name=name,
+                    type=str if choices else hint,
+                    default=field.default,
+                    choices=choices,
+                    **field.metadata,
+                )
+            )
+        return tuple(found)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """Return a preset's settings, with changes.
+
+        Parameters
+        ----------
+        name : str
+            "default" or a key of `presets`.
+        **changes
+            Settings that differ from the preset's.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset.
+        """
+        if name != "default" and name not in cls.presets:
+            known = ", ".join(["default", *cls.presets])
+            raise ValueError(f"{cls.__name__} has the presets {known}, got {name!r}")
+        return cls(**{**cls.presets.get(name, {}), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data from which `method_from_dict` makes an equal method."""
+        return {"method": type(self).__name__, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkMethod(Method):
+    """What the methods that train a network on the image have in common."""
+
+    n_iterations: int = setting(
+        60,
+        "Iterations",
+        "Training steps at most. More take longer and settle finer differences.",
+        ge=1,
+        le=100_000,
+        basic=True,
+    )
+    width: int = setting(
+        32,
+        "Network width (q)",
+        "Channels of each layer, and so the number of labels that training starts from; the image "
+        "decides how many of them survive.",
+        ge=2,
+        le=512,
+    )
+    n_blocks: int = setting(
+        3,
+        "Network depth (M)",
+        "Blocks of 3x3 convolution, ReLU and batch norm. Each widens the view by one pixel a side.",
+        ge=1,
+        le=16,
+    )
+    min_labels: int = setting(
+        2,
+        "Minimum labels",
+        "Training stops when no more than this many labels are left.",
+        ge=1,
+        le=512,
+    )
+    learning_rate: float = setting(
+        0.1, "Learning rate", "Step size of gradient descent.", ge=1e-6, le=10, step=0.01
+    )
+    momentum: float = setting(
+        0.9, "Momentum", "Momentum of gradient descent.", ge=0, le=0.999, step=0.05
+    )
+    reduction: int = setting(
+        0,
+        "Working reduction",
+        "Train on the image reduced by this factor a side; labels come back at full size. 1 keeps "
+        "every pixel; automatic aims at 65,000 working pixels a plane, and never more than 8.",
+        ge=0,
+        le=64,
+        zero="automatic",
+        unit="x",
+    )
+    crop_px: int = setting(
+        0,
+        "Crop side",
+        "Side of the random square that each step trains on, in working pixels.",
+        ge=0,
+        le=8192,
+        zero="whole plane",
+        unit="px",
+    )
+    n_planes: int = setting(
+        1,
+        "Planes a step",
+        "In stacks, the random planes (or crops of planes) that each step trains on.",
+        ge=1,
+        le=64,
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting(
+        "auto",
+        "Device",
+        "Where the network runs: auto takes an NVIDIA GPU (cuda) or an Apple GPU (mps) if there "
+        "is one, otherwise the processor (cpu).",
+    )
+    precision: Literal["float32", "float64"] = setting(
+        "float32",
+        "Precision",
+        "Arithmetic of the training. float64 is for comparing with reference numbers.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMT(NetworkMethod):
+    """Mutual mean-teaching: two networks teach each other on the image itself.
+
+    Source: Wu, Guo, Zhang and Xu, "Unsupervised Image Segmentation using Mutual Mean-Teaching",
+    arXiv 2012.08922, 2020. `MMT.preset("paper")` is their setting taken literally.
+    """
+
+    title = "MMT"
+    summary = "Two networks teach each other; labels and an uncertainty image."
+    source = "Wu et al., arXiv 2012.08922"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "n_iterations": 1000,
+            "width": 100,
+            "n_blocks": 3,
+            "averaging": 0.999,
+            "warm_up": False,
+            "continuity": 1.0,
+            "min_labels": 1,
+            "reduction": 1,
+            "intensity": "full",
+        }
+    }
+    has_uncertainty = True
+
+    n_labels: int = setting(
+        0,
+        "Labels at most",
+        "How many labels the result may have. Labels that look alike are merged until so many "
+        "are left; automatic keeps what the training found.",
+        ge=0,
+        le=512,
+        zero="automatic",
+        basic=True,
+    )
+    continuity: float = setting(
+        5.0,
+        "Smoothness (beta)",
+        "Weight of the total variation: higher gives fewer and larger regions.",
+        ge=0,
+        le=1000,
+        step=1,
+        basic=True,
+    )
+    averaging: float = setting(
+        0.98,
+        "Averaging (alpha)",
+        "How slowly a teacher follows its student: each step it keeps this share of itself.",
+        ge=0,
+        le=0.99999,
+        step=0.01,
+    )
+    warm_up: bool = setting(
+        True,
+        "Warm-up",
+        "Let the teachers follow faster at the start, so that they forget their random beginning.",
+    )
+
+
+METHODS: dict[str, type[Method]] = {cls.__name__: cls for cls in (MMT,)}
+
+
+def method_from_dict(data: Mapping[str, Any]) -> Method:
+    """Make a method from the data that `Method.to_dict` gives.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the method or a setting is unknown, or a value is out of its range.
+    """
+    values = dict(data)
+    name = values.pop("method", None)
+    if name not in METHODS:
+        raise ValueError(f"The method must be one of {', '.join(METHODS)}, got {name!r}")
+    cls = METHODS[name]
+    unknown = sorted(set(values) - {one.name for one in cls.settings()})
+    if unknown:
+        raise ValueError(f"{name} has no setting {', '.join(unknown)}")
+    return cls(**values)

@@ -1,0 +1,303 @@
+"""Measure how well two label images agree.
+
+Only the partition counts, and 0 is a label like any other (`foreground_iou` alone reads a true 0
+as background). Where a large background hides the objects, score the foreground by itself,
+``covering(labels[truth != 0], truth[truth != 0])``; not with `kim_miou` and `boundary_f`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
+from skimage.measure import label as connected_pieces
+
+_Metric = TypeVar("_Metric", bound=Callable[..., Any])
+
+
+def _metric(returns: str, **parameters: str) -> Callable[[_Metric], _Metric]:
+    """Complete a docstring with its numpydoc sections; what all metrics share stands here once."""
+    shared = {
+        "labels": "array_like of int or bool, any shape\n    The image to judge; a pixel or more.",
+        "truth": "array_like of int or bool, the shape of `labels`\n    The image to judge it by.",
+    }
+    entries = (f"{name} : {text}" for name, text in {**shared, **parameters}.items())
+    raises = "If shapes differ, an image is empty or not of integers, or an option is out of range."
+
+    def complete(metric: _Metric) -> _Metric:
+        returned = f"{metric.__annotations__['return']}\n    {returns}"
+        sections = {"Parameters": "\n".join(entries), "Returns": returned}
+        for title, body in {**sections, "Raises": f"ValueError\n    {raises}"}.items():
+            section = f"\n{title}\n{'-' * len(title)}\n{body}".replace("\n", "\n    ")
+            metric.__doc__ = f"{(metric.__doc__ or '').rstrip()}\n{section}\n    "
+        return metric
+
+    return complete
+
+
+@_metric("From label to true label, sorted. A label that is left without a partner is absent.")
+def hungarian_mapping(labels: ArrayLike, truth: ArrayLike) -> dict[int, int]:
+    """Pair labels with true labels one to one so that the most pixels agree.
+
+    Maximises ``sum_i n[i, m(i)]`` over one-to-one m, where n[i, j] pixels have label i and true
+    label j; exact, also for many thousands of labels. Kuhn, Nav. Res. Logist. Q. 2, 1955.
+    """
+    t = _tabulate(labels, truth)
+    pairs = zip(t.labels.tolist(), _partners(t).tolist(), strict=True)
+    return {label: t.truths[partner].item() for label, partner in pairs if partner >= 0}
+
+
+@_metric("Above 0, to 1. One label for all pixels scores the share of the largest true segment.")
+def hungarian_accuracy(labels: ArrayLike, truth: ArrayLike) -> float:
+    """Return the share of pixels that agree under the best one-to-one mapping.
+
+    ``max_m sum_i n[i, m(i)] / N``, m as in `hungarian_mapping`; "unsupervised clustering accuracy"
+    in Xie, Girshick and Farhadi, ICML 2016. A label without a partner counts as wrong.
+    """
+    t = _tabulate(labels, truth)
+    return float(t.n[_partners(t)[t.row] == t.col].sum() / t.n.sum())
+
+
+@_metric("Above 0, to 1; at least `hungarian_accuracy`.")
+def many_to_one_accuracy(labels: ArrayLike, truth: ArrayLike) -> float:
+    """Return the share of pixels that agree when each label takes its commonest true label.
+
+    ``sum_i max_j n[i, j] / N``, also called purity; Manning, Raghavan and Schütze, Introduction to
+    Information Retrieval, 2008, section 16.3. Splitting labels never lowers it.
+    """
+    t = _tabulate(labels, truth)
+    return float(_largest(t.n, t.row).sum() / t.n.sum())
+
+
+class KimMiou(NamedTuple):
+    """Mean best IoUs, and the numbers of segments: the weights when pooling over images."""
+
+    all: float
+    fine: float
+    coarse: float
+    n_all: int
+    n_fine: int
+    n_coarse: int
+
+
+@_metric(
+    "Each mean above 0, to 1: ``all`` over the segments of every annotator, ``fine`` and\n"
+    "    ``coarse`` of the one with most and with fewest (the first of equals).",
+    truth="array_like of int or bool, the shape of `labels`; or a list, tuple or stack of such\n"
+    "    One label image an annotator. Each value is a segment, 0 too, even where scattered.",
+)
+def kim_miou(labels: ArrayLike, truth: ArrayLike | list[Any] | tuple[Any, ...]) -> KimMiou:
+    """Return the mean, over annotated segments R, of the best IoU with any piece of the labels.
+
+    ``mean_R max_P |R & P| / |R | P|``, P running over the connected components of the labels (of
+    pixels that share a face, within three axes: time points apart), not one to one; Kim, Kanezaki
+    and Tanaka, IEEE TIP 29, 2020, in our reading of what they leave open.
+    """
+    several = isinstance(truth, (list, tuple)) or np.ndim(truth) == np.ndim(labels) + 1
+    annotations = list(cast("list[Any]", truth)) if several else [truth]
+    if not annotations:
+        raise ValueError("truth must hold a label image or more, got an empty list: add one")
+    pairs = [_checked(labels, annotation) for annotation in annotations]
+    pieces = _components(pairs[0][0])
+    best = [_best_ious(_tabulate(pieces, annotation)) for _, annotation in pairs]
+    pooled, fine, coarse = np.concatenate(best), max(best, key=len), min(best, key=len)
+    means = (float(pooled.mean()), float(fine.mean()), float(coarse.mean()))
+    return KimMiou(*means, len(pooled), len(fine), len(coarse))
+
+
+@_metric("0 to 1; nan where the truth is all 0: there is nothing to find.")
+def foreground_iou(labels: ArrayLike, truth: ArrayLike) -> float:
+    """Return the best IoU of any single label with the foreground F, where the truth is not 0.
+
+    ``max_i |L_i & F| / |L_i | F|``; Jaccard, New Phytologist 11, 1912. Every label is tried, 0
+    included: unsupervised labels come in no order. Objects with an id each count as one
+    foreground only when joined first, ``foreground_iou(labels != 0, truth)``.
+    """
+    t = _tabulate(labels, truth)
+    inside = np.bincount(t.row, t.n * (t.truths[t.col] != 0))
+    foreground = inside.sum()
+    return float((inside / (foreground + t.a - inside)).max()) if foreground else float("nan")
+
+
+@_metric("Above 0, to 1; 1 only for equal partitions.")
+def covering(labels: ArrayLike, truth: ArrayLike) -> float:
+    """Return how well the labels L cover the true segments R (not the other way round).
+
+    ``sum_R |R| max_L (|R & L| / |R | L|) / N``; "segmentation covering" in Arbeláez, Maire, Fowlkes
+    and Malik, IEEE TPAMI 33, 2011. A label is one region even where scattered.
+    """
+    t = _tabulate(labels, truth)
+    return float((t.b * _best_ious(t)).sum() / t.b.sum())
+
+
+@_metric("0 to 1; 1 for a single pixel.")
+def rand_index(labels: ArrayLike, truth: ArrayLike) -> float:
+    """Return the share of pixel pairs that both images join or both separate.
+
+    ``(TP + TN) / (TP + TN + FP + FN)``; Rand, JASA 66, 1971. Its mean over annotators is the
+    probabilistic Rand index (PRI) of the Berkeley benchmark.
+    """
+    tp, fp, fn, tn = _pair_counts(_tabulate(labels, truth))
+    return float((tp + tn) / (tp + tn + fp + fn)) if tp + tn + fp + fn else 1.0
+
+
+@_metric("-0.5 to 1: 1 for equal partitions, about 0 by chance, 0 where one image alone is blank.")
+def adjusted_rand(labels: ArrayLike, truth: ArrayLike) -> float:
+    """Return the Rand index corrected for chance.
+
+    ``2 (TP TN - FN FP) / ((TP + FN)(FN + TN) + (TP + FP)(FP + TN))``; Hubert and Arabie, Journal
+    of Classification 2, 1985.
+    """
+    tp, fp, fn, tn = _pair_counts(_tabulate(labels, truth))
+    if fp == fn == 0:  # equal partitions, also those where the formula is 0 / 0
+        return 1.0
+    return float(2 * (tp * tn - fn * fp) / ((tp + fn) * (fn + tn) + (tp + fp) * (fp + tn)))
+
+
+@_metric("0 (equal partitions) to log2 N; lower is better.")
+def variation_of_information(labels: ArrayLike, truth: ArrayLike) -> float:
+    """Return the information in each image that the other does not give, in bits.
+
+    ``H(labels | truth) + H(truth | labels)``; Meilă, Journal of Multivariate Analysis 98, 2007.
+    """
+    t = _tabulate(labels, truth)
+    return float((t.n * np.log2((t.a[t.row] / t.n) * (t.b[t.col] / t.n))).sum() / t.n.sum())
+
+
+@_metric(
+    "0 to 1; 1 where neither image has a boundary, 0 where only one has.",
+    tolerance_px="float\n    Largest distance of a match, 0 or more (Euclidean, all axes alike).",
+)
+def boundary_f(labels: ArrayLike, truth: ArrayLike, *, tolerance_px: float = 2.0) -> float:
+    """Return the F-measure of the boundaries, matched by distance.
+
+    ``2 P R / (P + R)``, P the share of boundary pixels of the labels within the tolerance of one
+    of the truth, R the reverse; Csurka, Larlus and Perronnin, BMVC 2013. A pixel is boundary where
+    the next one along an axis differs: thin lines. Many may match one, unlike in the Berkeley
+    benchmark, whose tolerance is 0.0075 of the diagonal.
+    """
+    if not tolerance_px >= 0:
+        raise ValueError(f"tolerance_px must be 0 or more, got {tolerance_px}: use a distance")
+    ours, true = (_boundary(image) for image in _checked(labels, truth))
+    if not (ours.any() and true.any()):
+        return float(ours.any() == true.any())
+    hits = (ndimage.distance_transform_edt(~true)[ours] <= tolerance_px).mean()  # precision
+    found = (ndimage.distance_transform_edt(~ours)[true] <= tolerance_px).mean()  # recall
+    return float(2 * hits * found / (hits + found)) if hits + found else 0.0
+
+
+@_metric("As the functions give with their defaults; ``kim_miou`` is its ``all``.")
+def scores(labels: ArrayLike, truth: ArrayLike) -> dict[str, float]:
+    """Return every score under the name of its function, counting the pixels once."""
+    table: Any = _tabulate(labels, truth)
+    shared: list[Callable[[ArrayLike, ArrayLike], float]]
+    shared = [hungarian_accuracy, many_to_one_accuracy, foreground_iou, covering]
+    shared += [rand_index, adjusted_rand, variation_of_information]
+    others = {"kim_miou": kim_miou(labels, [truth]).all, "boundary_f": boundary_f(labels, truth)}
+    return {metric.__name__: metric(table, truth) for metric in shared} | others
+
+
+class _Table(NamedTuple):
+    """The sparse contingency table: n pixels have label labels[row] and truth truths[col]."""
+
+    labels: NDArray[Any]  # (A,) ascending values
+    truths: NDArray[Any]  # (B,)
+    row: NDArray[np.int32]  # (pairs that occur,), ascending
+    col: NDArray[np.int32]  # (pairs that occur,)
+    n: NDArray[np.float64]  # (pairs that occur,), above 0; floats count exactly up to 2**53
+    a: NDArray[np.float64]  # (A,) pixels of each label
+    b: NDArray[np.float64]  # (B,) pixels of each true label
+
+
+def _tabulate(labels: ArrayLike, truth: ArrayLike) -> _Table:
+    """Count the label pairs; a table that `scores` has counted already passes through."""
+    if isinstance(labels, _Table):
+        return labels
+    (row, label_values), (col, truth_values) = (_coded(x) for x in _checked(labels, truth))
+    shape = (len(label_values), len(truth_values))
+    counts = sparse.coo_array((np.ones(len(row)), (row, col)), shape).tocsr().tocoo()  # sums
+    row, col, n = counts.row, counts.col, counts.data
+    return _Table(label_values, truth_values, row, col, n, np.bincount(row, n), np.bincount(col, n))
+
+
+def _checked(labels: ArrayLike, truth: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    a, b = np.asarray(labels), np.asarray(truth)
+    for name, image in (("labels", a), ("truth", b)):
+        if image.dtype.kind not in "biu":
+            rule = f"{name} has dtype {image.dtype}; label images hold integers"
+            raise ValueError(f"{rule}: convert with {name}.astype(int)")
+        if image.size == 0 or image.ndim == 0:
+            rule = f"{name} must be an array of one pixel or more, got shape {image.shape}"
+            raise ValueError(f"{rule}: pass a label image")
+    if a.shape != b.shape:
+        rule = f"labels and truth must have one shape, got {a.shape} and {b.shape}"
+        raise ValueError(f"{rule}: crop or resample one (nearest neighbour)")
+    return a, b
+
+
+def _coded(image: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Return each pixel's place (N,) in the ascending values (K,) of the image, and these."""
+    flat = image.ravel().astype(image.dtype.newbyteorder("="), copy=False)
+    flat = flat.view(np.uint8) if flat.dtype == bool else flat
+    low, high = flat.min(), flat.max()
+    if int(high) - int(low) > max(flat.size, 2**16):
+        return np.unique(flat, return_inverse=True)[::-1]
+    # A look-up table beats sorting. The difference wraps round, but is right when read as unsigned.
+    offset = (flat - low).view(f"u{flat.itemsize}").astype(np.intp)
+    present = np.zeros(int(high) - int(low) + 1, bool)
+    present[offset] = True
+    return (np.cumsum(present) - 1)[offset], np.flatnonzero(present).astype(flat.dtype) + low
+
+
+def _largest(values: NDArray[np.float64], group: NDArray[np.int32]) -> NDArray[np.float64]:
+    best = np.zeros(group.max() + 1)
+    np.maximum.at(best, group, values)
+    return best
+
+
+def _best_ious(t: _Table) -> NDArray[np.float64]:
+    return _largest(t.n / (t.a[t.row] + t.b[t.col] - t.n), t.col)
+
+
+def _pair_counts(t: _Table) -> tuple[float, float, float, float]:
+    """Return TP, FP, FN, TN over ordered pixel pairs; positive: in one segment."""
+    total, both, ours, true = t.n.sum(), (t.n**2).sum(), (t.a**2).sum(), (t.b**2).sum()
+    return both - total, ours - both, true - both, total**2 - ours - true + both
+
+
+def _partners(t: _Table) -> NDArray[np.intp]:
+    """Return the place of each label's partner among the true labels, -1 for none, (A,)."""
+    flip = len(t.a) > len(t.b)  # the solver is quicker from the smaller side
+    row, col = (t.col, t.row) if flip else (t.row, t.col)
+    k, m = sorted((len(t.a), len(t.b)))
+    # The solver matches all k, so each gets a stand-in partner. The 1 on every edge ranks nothing
+    # (a matching has k edges) but keeps the stand-ins, worth 0, from being read as empty cells.
+    weights = sparse.csr_array((t.n + 1, (row, col)), (k, m))
+    graph = sparse.hstack([weights, sparse.eye(k)], format="csr")
+    left, right = csgraph.min_weight_full_bipartite_matching(graph, maximize=True)
+    left, right = left[right < m], right[right < m]
+    partner = np.full(len(t.a), -1)
+    partner[right if flip else left] = left if flip else right
+    return partner
+
+
+def _components(image: NDArray[Any]) -> NDArray[Any]:
+    """Return a number for each connected piece of equal label, face neighbours within 3 axes."""
+    frames = (_coded(image)[0] + 1).reshape(-1, *(1, 1, *image.shape)[-3:])  # (T, Z, Y, X)
+    # scikit-image stops at three axes: stack the frames, kept apart by a plane of background.
+    stack = np.pad(frames, ((0, 0), (0, int(len(frames) > 1)), (0, 0), (0, 0)))
+    flat = stack.reshape(-1, *stack.shape[2:])
+    pieces = np.asarray(connected_pieces(flat, background=0, connectivity=1))
+    return pieces.reshape(stack.shape)[:, : frames.shape[1]].reshape(image.shape)
+
+
+def _boundary(image: NDArray[Any]) -> NDArray[np.bool_]:
+    edge = np.zeros(image.shape, bool)
+    for axis in range(image.ndim):
+        value = np.moveaxis(image, axis, 0)
+        np.moveaxis(edge, axis, 0)[:-1] |= value[1:] != value[:-1]
+    return edge

@@ -1,0 +1,301 @@
+"""What training leaves behind: predict labels with it, save it, load it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import ArrayLike, NDArray
+
+from napari_mmtseg import engine
+from napari_mmtseg.arrays import Planes, Scaling
+from napari_mmtseg.engine.merging import cut, merges
+from napari_mmtseg.methods import Method, method_from_dict
+
+_HEADER = "napari-mmtseg"
+_FORMAT = 1
+_MAX_CLUSTERS = 512
+
+Labels = NDArray[np.int32]
+Uncertainty = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained method: the same pixels always get the same labels from it.
+
+    Made by `train` or `load`.
+
+    Attributes
+    ----------
+    method : Method
+        The settings that it was trained with.
+    scaling : Scaling
+        How intensities become 0..1, measured once on the training image.
+    is_rgb : bool
+        Whether the channels are red, green and blue.
+    weights : mapping of str to array
+        All that the engine's predictor needs.
+    colours : (K, C) float32 array
+        Mean scaled intensity of each cluster.
+    sizes : (K,) int64 array
+        Pixels of each cluster, from which labels are numbered.
+    """
+
+    method: Method
+    scaling: Scaling
+    is_rgb: bool
+    weights: Mapping[str, NDArray[Any]] = field(repr=False)
+    colours: NDArray[np.float32] = field(repr=False)
+    sizes: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels of the images that it takes."""
+        return int(self.colours.shape[1])
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters that the training found: the most labels it can give."""
+        return len(self.sizes)
+
+    def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]:
+        """Return the label of each cluster, numbered from 1 by size.
+
+        Parameters
+        ----------
+        n_labels : int, optional
+            Merge clusters that look alike until so many labels are left. By default the method's
+            own setting decides.
+
+        Raises
+        ------
+        ValueError
+            If n_labels is less than 1.
+        """
+        if n_labels is None:
+            n_labels = getattr(self.method, "n_labels", 0) or self.n_clusters
+        if n_labels < 1:
+            raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
+        return cut(merges(self.colours, self.sizes), self.sizes, n_labels)
+
+    @overload
+    def predict(
+        self,
+        image: ArrayLike,
+        *,
+        axes: str | None = None,
+        n_labels: int | None = None,
+        return_uncertainty: Literal[False] = False,
+    ) -> Labels: ...
+    @overload
+    def predict(
+        self,
+        image: ArrayLike,
+        *,
+        axes: str | None = None,
+        n_labels: int | None = None,
+        return_uncertainty: Literal[True],
+    ) -> tuple[Labels, Uncertainty | None]: ...
+    def predict(
+        self,
+        image: ArrayLike,
+        *,
+        axes: str | None = None,
+        n_labels: int | None = None,
+        return_uncertainty: bool = False,
+    ) -> Labels | tuple[Labels, Uncertainty | None]:
+        """Label an image with what was learned; a label means the same in every image and plane.
+
+        Parameters
+        ----------
+        image : array-like
+            Real numbers, with the channels that the model was trained on.
+        axes : str, optional
+            The image's axes, such as "ZYX"; see `segment`.
+        n_labels : int, optional
+            Number of labels at most; see `label_of`.
+        return_uncertainty : bool
+            Whether to return the uncertainty as well.
+
+        Returns
+        -------
+        labels : int32 array
+            The image's shape without its channel axis; 0 where a pixel is not finite.
+        uncertainty : float32 array, only if asked for
+            How far the voters disagree, 0 to 1; None if the method has a single voter.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the image or its axes do not fit.
+        """
+        planes = self.check(Planes(image, axes))
+        label_of = self.label_of(n_labels)
+        clusters = np.empty(planes.shape, np.int32)
+        unsure = return_uncertainty and self.method.has_uncertainty
+        uncertainty = np.empty(planes.shape, np.float32) if unsure else None
+        for _ in self.fill(planes, clusters, uncertainty, label_of):
+            pass
+        labels = recoloured(clusters, label_of)
+        return (labels, uncertainty) if return_uncertainty else labels
+
+    def check(self, planes: Planes) -> Planes:
+        """Return the planes, or say why the model cannot take them.
+
+        Raises
+        ------
+        ValueError
+            If the channels differ from those it was trained on.
+        """
+        kinds = {True: "RGB", False: "other"}
+        if planes.n_channels != self.n_channels or planes.is_rgb != self.is_rgb:
+            raise ValueError(
+                f"The model was trained on images with {self.n_channels} channels "
+                f"({kinds[self.is_rgb]}), got {planes.n_channels} ({kinds[planes.is_rgb]}): "
+                "choose an image with the same channels, or train on this one"
+            )
+        return planes
+
+    def fill(
+        self,
+        planes: Planes,
+        clusters: NDArray[np.int32],
+        uncertainty: NDArray[np.float32] | None,
+        label_of: NDArray[np.int64],
+    ) -> Iterator[int]:
+        """Find the clusters plane by plane, yielding the index of each plane that is done.
+
+        Pixels that are not finite get cluster -1 and uncertainty 0.
+        """
+        predict = engine.predictor(self.weights, self.method)
+        flat = clusters.reshape(-1, *planes.shape[-2:])
+        unsure = None if uncertainty is None else uncertainty.reshape(flat.shape)
+        for index, plane in enumerate(planes):
+            pixels, valid = self.scaling.apply(plane)
+            found, doubt = predict(pixels, None if unsure is None else label_of)
+            flat[index] = np.where(valid, found, -1)
+            if unsure is not None and doubt is not None:
+                unsure[index] = np.where(valid, doubt, 0)
+            yield index
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model to a file (safetensors with a JSON header; no code inside).
+
+        Parameters
+        ----------
+        path : path-like
+            By custom it ends in ".safetensors".
+        overwrite : bool
+            Whether to replace a file that is there already.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and overwrite is False.
+        """
+        target = Path(path)
+        if target.exists() and not overwrite:
+            raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
+        header = {"format": _FORMAT, "method": self.method.to_dict(), "is_rgb": self.is_rgb}
+        arrays = {f"weights/{name}": value for name, value in self.weights.items()}
+        arrays |= {"scaling/low": self.scaling.low, "scaling/high": self.scaling.high}
+        arrays |= {"colours": self.colours, "sizes": self.sizes}
+        arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+        data = safetensors.numpy.save(arrays, metadata={_HEADER: json.dumps(header)})
+        # Written beside the target and moved there whole, so that no half file is ever seen.
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Model:
+        """Read a model from a file; see `load`."""
+        return load(path)
+
+
+def recoloured(clusters: NDArray[np.int32], label_of: NDArray[np.int64]) -> Labels:
+    """Turn clusters into labels; cluster -1 becomes label 0."""
+    table = np.append(label_of, 0).astype(np.int32)
+    return table[clusters]
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model that `Model.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, or no model of this package. Nothing in a file is ever executed.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no model file {source}")
+    try:
+        with safetensors.safe_open(str(source), framework="numpy") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["format"] != _FORMAT:
+            raise ValueError(f"its format is {header['format']}, this version reads {_FORMAT}")
+        return _checked(
+            Model(
+                method=method_from_dict(header["method"]),
+                scaling=Scaling(arrays["scaling/low"], arrays["scaling/high"]),
+                is_rgb=bool(header["is_rgb"]),
+                weights={
+                    name.removeprefix("weights/"): value
+                    for name, value in arrays.items()
+                    if name.startswith("weights/")
+                },
+                colours=arrays["colours"],
+                sizes=arrays["sizes"],
+            )
+        )
+    except (
+        safetensors.SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
+    ) as error:
+        raise ValueError(
+            f"{source} is damaged or no model of napari-mmtseg ({error}); save the model again"
+        ) from error
+
+
+def _checked(model: Model) -> Model:
+    clusters = model.sizes.shape[0]
+    shapes = {
+        "sizes": (model.sizes.shape, (clusters,)),
+        "colours": (model.colours.shape, (clusters, model.n_channels)),
+        "scaling/low": (model.scaling.low.shape, (model.n_channels,)),
+        "scaling/high": (model.scaling.high.shape, (model.n_channels,)),
+    }
+    for name, (got, want) in shapes.items():
+        if got != want:
+            raise ValueError(f"{name} has shape {got} where {want} belongs")
+    if not 1 <= clusters <= _MAX_CLUSTERS:
+        raise ValueError(f"it has {clusters} clusters where 1 to {_MAX_CLUSTERS} belong")
+    for name, value in model.weights.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(f"{name} holds values that are not finite")
+    predict = engine.predictor(model.weights, model.method)
+    predict(np.zeros((model.n_channels, 8, 8), np.float32))
+    return model
