@@ -80,21 +80,43 @@ class Planes:
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self.plane(index) for index in range(len(self)))
 
-    def choose(self, rng: np.random.Generator, max_pixels: int) -> list[int]:
-        """Choose planes at random, in order, so that they hold max_pixels values at most.
+    def side_image(self, image: ArrayLike, what: str) -> NDArray[Any]:
+        """Return an image of whole numbers that belongs to this one as (P, Y, X).
 
-        At least one plane is chosen, all of them if they fit.
+        Parameters
+        ----------
+        image : integer or bool array-like
+            Of the shape of the labels.
+        what : str
+            What to call it in a message.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it holds other numbers or has another shape.
         """
-        fit = max_pixels // (self.n_channels * self.shape[-2] * self.shape[-1])
-        count = min(len(self), max(1, fit))
-        return sorted(int(i) for i in rng.choice(len(self), count, replace=False))
+        side = np.asarray(image)
+        if side.dtype.kind not in "biu":
+            raise TypeError(f"The {what} must hold whole numbers, got dtype {side.dtype}")
+        if side.shape != self.shape:
+            raise ValueError(
+                f"The {what} must have the shape of the image without channels, {self.shape}, "
+                f"got {side.shape}"
+            )
+        return side.reshape(-1, *self.shape[-2:])
 
 
 class Sample(NamedTuple):
-    """The pixels that a method learns from."""
+    """The planes that a method learns from; they may differ in size."""
 
-    pixels: NDArray[np.float32]  # (N, C, Y, X) in 0..1
-    valid: NDArray[np.bool_]  # (N, Y, X), False where a pixel was not finite
+    pixels: list[NDArray[np.float32]]  # each (C, Y, X) in 0..1
+    valid: list[NDArray[np.bool_]]  # each (Y, X), False where a pixel does not count
+    scribbles: list[NDArray[np.int64]] | None  # each (Y, X): the user's class, 0 where unpainted
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels."""
+        return len(self.pixels[0])
 
 
 @dataclass(frozen=True)
@@ -105,24 +127,38 @@ class Scaling:
     high: NDArray[np.float64]  # (C,)
 
     @classmethod
-    def fit(cls, planes: Planes, chosen: list[int], how: Literal["percentile", "full"]) -> Scaling:
-        """Measure the range of each channel over the chosen planes; RGB shares one range.
+    def fit(
+        cls,
+        planes: list[NDArray[Any]],
+        how: Literal["percentile", "full"],
+        *,
+        shared: bool = False,
+    ) -> Scaling:
+        """Measure the range of each channel over planes of (C, Y, X).
+
+        Parameters
+        ----------
+        planes : list of (C, Y, X) arrays
+            In the image's own values.
+        how : {"percentile", "full"}
+            See the setting "Intensity scaling".
+        shared : bool
+            Whether all channels share one range, as red, green and blue do.
 
         Raises
         ------
         ValueError
             If no pixel is finite.
         """
-        channels = planes.n_channels
-        if how == "full" and planes.dtype in (np.dtype(np.uint8), np.dtype(bool)):
-            top = 1.0 if planes.dtype == bool else 255.0
+        channels, dtype = len(planes[0]), planes[0].dtype
+        if how == "full" and dtype in (np.dtype(np.uint8), np.dtype(bool)):
+            top = 1.0 if dtype == bool else 255.0
             return cls(np.zeros(channels), np.full(channels, top))
-        # A sparse grid of a million pixels pins percentiles down far better than it needs to.
-        side = planes.shape[-2] * planes.shape[-1] * len(chosen) * channels
-        step = max(1, int((side / 4_000_000) ** 0.5))
-        values = [planes.plane(i)[:, ::step, ::step].reshape(channels, -1) for i in chosen]
+        # A sparse grid of a few million pixels pins percentiles down better than it needs to.
+        step = max(1, int((sum(plane.size for plane in planes) / 4_000_000) ** 0.5))
+        values = [plane[:, ::step, ::step].reshape(channels, -1) for plane in planes]
         sample = np.concatenate(values, axis=1).astype(np.float64)
-        if planes.is_rgb:
+        if shared:
             sample = sample.reshape(1, -1)
         low, high = np.zeros(len(sample)), np.zeros(len(sample))
         for channel, row in enumerate(sample):
@@ -136,20 +172,9 @@ class Scaling:
             low[channel], high[channel] = np.percentile(finite, ends)
             if low[channel] == high[channel]:
                 low[channel], high[channel] = finite.min(), finite.max()
-        if planes.is_rgb:
+        if shared:
             low, high = np.repeat(low, channels), np.repeat(high, channels)
         return cls(low, high)
-
-    def sample(self, planes: Planes, chosen: list[int]) -> Sample:
-        """Read and scale the chosen planes; a channel that never varies becomes 0."""
-        scaled = [self.apply(planes.plane(index)) for index in chosen]
-        pixels = np.stack([pixels for pixels, _ in scaled])
-        valid = np.stack([valid for _, valid in scaled])
-        for channel in range(planes.n_channels):
-            seen = pixels[:, channel][valid]
-            if seen.size and seen.min() == seen.max():
-                pixels[:, channel] = 0
-        return Sample(pixels, valid)
 
     def apply(self, plane: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Scale a plane.

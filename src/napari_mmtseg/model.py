@@ -48,6 +48,8 @@ class Model:
         Mean scaled intensity of each cluster.
     sizes : (K,) int64 array
         Pixels of each cluster, from which labels are numbered.
+    classes : (K,) int64 array
+        The user's class of each cluster, 0 for none.
     """
 
     method: Method
@@ -56,6 +58,7 @@ class Model:
     weights: Mapping[str, NDArray[Any]] = field(repr=False)
     colours: NDArray[np.float32] = field(repr=False)
     sizes: NDArray[np.int64] = field(repr=False)
+    classes: NDArray[np.int64] = field(repr=False)
 
     @property
     def n_channels(self) -> int:
@@ -85,7 +88,8 @@ class Model:
             n_labels = getattr(self.method, "n_labels", 0) or self.n_clusters
         if n_labels < 1:
             raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
-        return cut(merges(self.colours, self.sizes), self.sizes, n_labels)
+        order = merges(self.colours, self.sizes, self.classes)
+        return cut(order, self.sizes, self.classes, n_labels)
 
     @overload
     def predict(
@@ -208,7 +212,7 @@ class Model:
         header = {"format": _FORMAT, "method": self.method.to_dict(), "is_rgb": self.is_rgb}
         arrays = {f"weights/{name}": value for name, value in self.weights.items()}
         arrays |= {"scaling/low": self.scaling.low, "scaling/high": self.scaling.high}
-        arrays |= {"colours": self.colours, "sizes": self.sizes}
+        arrays |= {"colours": self.colours, "sizes": self.sizes, "classes": self.classes}
         arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
         data = safetensors.numpy.save(arrays, metadata={_HEADER: json.dumps(header)})
         # Written beside the target and moved there whole, so that no half file is ever seen.
@@ -264,6 +268,7 @@ def load(path: str | os.PathLike[str]) -> Model:
                 },
                 colours=arrays["colours"],
                 sizes=arrays["sizes"],
+                classes=arrays["classes"],
             )
         )
     except (
@@ -284,6 +289,7 @@ def _checked(model: Model) -> Model:
     clusters = model.sizes.shape[0]
     shapes = {
         "sizes": (model.sizes.shape, (clusters,)),
+        "classes": (model.classes.shape, (clusters,)),
         "colours": (model.colours.shape, (clusters, model.n_channels)),
         "scaling/low": (model.scaling.low.shape, (model.n_channels,)),
         "scaling/high": (model.scaling.high.shape, (model.n_channels,)),

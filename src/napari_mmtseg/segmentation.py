@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine
-from napari_mmtseg.arrays import Planes, Scaling
+from napari_mmtseg.arrays import Planes, Sample, Scaling
 from napari_mmtseg.engine import Learned, Step, Weights
 from napari_mmtseg.methods import MMT, Method
 from napari_mmtseg.model import Labels, Model, Uncertainty, recoloured
@@ -45,6 +45,8 @@ def segment(
     method: Method | None = None,
     *,
     axes: str | None = None,
+    scribbles: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     return_uncertainty: Literal[False] = False,
     on_step: OnStep | None = None,
 ) -> Labels: ...
@@ -54,6 +56,8 @@ def segment(
     method: Method | None = None,
     *,
     axes: str | None = None,
+    scribbles: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     return_uncertainty: Literal[True],
     on_step: OnStep | None = None,
 ) -> tuple[Labels, Uncertainty | None]: ...
@@ -62,6 +66,8 @@ def segment(
     method: Method | None = None,
     *,
     axes: str | None = None,
+    scribbles: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     return_uncertainty: bool = False,
     on_step: OnStep | None = None,
 ) -> Labels | tuple[Labels, Uncertainty | None]:
@@ -76,6 +82,11 @@ def segment(
     axes : str, optional
         One letter an axis: T time, Z depth, C channel, S red-green-blue, Y row, X column. May be
         left out for a 2D image.
+    scribbles : integer array-like, optional
+        Strokes of the user, of the shape of the labels: 0 where nothing is painted, otherwise a
+        class. Painted classes keep their numbers in the result.
+    mask : integer or bool array-like, optional
+        Of the shape of the labels: pixels where it is 0 are left out, and get label 0.
     return_uncertainty : bool
         Whether to return the uncertainty as well.
     on_step : callable, optional
@@ -105,15 +116,18 @@ def segment(
     >>> labels.shape, labels.max()
     ((660, 550), np.int32(2))
     """
-    result = _drain(segment_steps(image, method or MMT(), axes=axes), on_step)
+    run = segment_steps(image, method or MMT(), axes=axes, scribbles=scribbles, mask=mask)
+    result = _drain(run, on_step)
     return (result.labels(), result.uncertainty) if return_uncertainty else result.labels()
 
 
 def train(
-    image: ArrayLike,
+    image: ArrayLike | Sequence[ArrayLike],
     method: Method | None = None,
     *,
     axes: str | None = None,
+    scribbles: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     initial: Weights | None = None,
     on_step: OnStep | None = None,
 ) -> Model:
@@ -121,7 +135,9 @@ def train(
 
     Parameters
     ----------
-    image, method, axes, on_step
+    image : array-like or list of arrays
+        One image as for `segment`, or several with the same axes and channels.
+    method, axes, scribbles, mask, on_step
         As for `segment`.
     initial : mapping of str to array, optional
         Weights to start from instead of random ones; for MMT "student1.conv1.weight" and so on.
@@ -135,31 +151,32 @@ def train(
     TypeError, ValueError, MemoryError
         As for `segment`.
     """
-    return _drain(train_steps(image, method or MMT(), axes=axes, initial=initial), on_step)
+    run = train_steps(
+        image, method or MMT(), axes=axes, scribbles=scribbles, mask=mask, initial=initial
+    )
+    return _drain(run, on_step)
 
 
 def train_steps(
-    image: ArrayLike,
+    image: ArrayLike | Sequence[ArrayLike],
     method: Method,
     *,
     axes: str | None = None,
+    scribbles: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     initial: Weights | None = None,
 ) -> Run[Model]:
     """Train step by step: yields each `Step`, returns the `Model`.
 
     Send True to stop and keep what is learned; close the generator to discard it.
     """
-    planes = Planes(image, axes)
-    chosen = planes.choose(np.random.default_rng(method.seed), _SAMPLE_VALUES)
-    scaling = Scaling.fit(planes, chosen, method.intensity)
-    sample = scaling.sample(planes, chosen)
-    if not sample.pixels.any():
+    images = _images(image, axes)
+    sample, scaling = _sample(images, method, scribbles, mask)
+    if not any(pixels.any() for pixels in sample.pixels):
         warnings.warn("All pixels of the image are equal: it gets one label", stacklevel=3)
 
     def as_model(learned: Learned) -> Model:
-        return Model(
-            method, scaling, planes.is_rgb, learned.weights, learned.colours, learned.sizes
-        )
+        return Model(method, scaling, images[0].is_rgb, *dataclasses.astuple(learned))
 
     training = engine.train(sample, method, initial)
     sent = None
@@ -172,24 +189,86 @@ def train_steps(
 
 
 def segment_steps(
-    image: ArrayLike, method: Method, *, axes: str | None = None
+    image: ArrayLike,
+    method: Method,
+    *,
+    axes: str | None = None,
+    scribbles: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
 ) -> Run[Segmentation]:
     """Segment step by step: the steps of the training, then one for each plane labelled."""
-    model = yield from train_steps(image, method, axes=axes)
-    result = yield from predict_steps(model, image, axes=axes)
+    model = yield from train_steps(image, method, axes=axes, scribbles=scribbles, mask=mask)
+    result = yield from predict_steps(model, image, axes=axes, mask=mask)
     # The training sample may miss planes; the labels are numbered by what is really there.
     sizes = np.bincount(result.clusters[result.clusters >= 0], minlength=model.n_clusters)
     return dataclasses.replace(result, model=dataclasses.replace(model, sizes=sizes))
 
 
-def predict_steps(model: Model, image: ArrayLike, *, axes: str | None = None) -> Run[Segmentation]:
+def predict_steps(
+    model: Model, image: ArrayLike, *, axes: str | None = None, mask: ArrayLike | None = None
+) -> Run[Segmentation]:
     """Label an image with a model step by step, one plane a step."""
     planes = model.check(Planes(image, axes))
     clusters = np.empty(planes.shape, np.int32)
     uncertainty = np.empty(planes.shape, np.float32) if model.method.has_uncertainty else None
     for index in model.fill(planes, clusters, uncertainty, model.label_of()):
         yield Step("labelling", index + 1, len(planes), (), (model.n_clusters,), lambda: model)
+    if mask is not None:
+        clusters[np.asarray(mask) == 0] = -1
     return Segmentation(clusters, uncertainty, model)
+
+
+def _images(image: ArrayLike | Sequence[ArrayLike], axes: str | None) -> list[Planes]:
+    # A list of arrays is several images; a list of numbers is one.
+    if isinstance(image, list | tuple) and all(hasattr(one, "shape") for one in image):
+        images = [Planes(one, axes) for one in image]
+    else:
+        images = [Planes(cast(ArrayLike, image), axes)]
+    if not images:
+        raise ValueError("There is no image to train on; give at least one")
+    for number, planes in enumerate(images):
+        if (planes.n_channels, planes.is_rgb) != (images[0].n_channels, images[0].is_rgb):
+            raise ValueError(
+                f"Image {number} has {planes.n_channels} channels where the first has "
+                f"{images[0].n_channels}: train on images of one kind"
+            )
+    return images
+
+
+def _sample(
+    images: list[Planes], method: Method, scribbles: ArrayLike | None, mask: ArrayLike | None
+) -> tuple[Sample, Scaling]:
+    """Read and scale planes chosen at random, all if they are few, and every painted one."""
+    if len(images) > 1 and (scribbles is not None or mask is not None):
+        raise ValueError("Scribbles and masks go with a single image; train on one, or leave them")
+    painted = None if scribbles is None else images[0].side_image(scribbles, "scribbles")
+    hidden = None if mask is None else images[0].side_image(mask, "mask") == 0
+    if painted is not None and len(np.unique(painted[painted > 0])) < 2:
+        raise ValueError("The scribbles must hold at least two classes: paint a second one")
+    if hidden is not None and hidden.all():
+        raise ValueError("The mask hides every pixel: paint where the image is to be used")
+    all_planes = [(planes, index) for planes in images for index in range(len(planes))]
+    order = np.random.default_rng(method.seed).permutation(len(all_planes))
+    if painted is not None:
+        order = order[np.argsort(~painted[order].any(axis=(1, 2)), kind="stable")]
+    room = np.cumsum([np.prod((p.n_channels, *p.shape[-2:])) for p, _ in all_planes])
+    count = max(1, int((room <= _SAMPLE_VALUES).sum()))
+    if painted is not None:
+        count = max(count, int(painted.any(axis=(1, 2)).sum()))
+    chosen = [all_planes[i] for i in sorted(order[:count])]
+    raw = [planes.plane(index) for planes, index in chosen]
+    scaling = Scaling.fit(raw, method.intensity, shared=images[0].is_rgb)
+    scaled = [scaling.apply(plane) for plane in raw]
+    pixels, valid = [list(part) for part in zip(*scaled, strict=True)]
+    if hidden is not None:
+        valid = [seen & ~hidden[index] for seen, (_, index) in zip(valid, chosen, strict=True)]
+    for channel in range(images[0].n_channels):
+        seen = np.concatenate([p[channel][v] for p, v in zip(pixels, valid, strict=True)])
+        if seen.size and seen.min() == seen.max():
+            for plane in pixels:
+                plane[channel] = 0
+    strokes = None if painted is None else [painted[i].astype(np.int64) for _, i in chosen]
+    return Sample(pixels, valid, strokes), scaling
 
 
 def _then(second: Callable[[Any], R], first: Callable[[], Any]) -> R:

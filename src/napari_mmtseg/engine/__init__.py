@@ -40,6 +40,8 @@ class Learned:
     """(K, C): mean scaled intensity of each cluster over the sample."""
     sizes: NDArray[np.int64]
     """(K,): pixels of each cluster in the sample."""
+    classes: NDArray[np.int64]
+    """(K,): the user's class that a cluster was painted as, 0 for none."""
 
 
 @dataclass(frozen=True)

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
-def align(labels: Tensor, reference: Tensor, width: int, valid: Tensor) -> Tensor:
-    """Find the permutation of labels that overlaps the reference most (Hungarian method).
+def count_overlap(labels: Tensor, reference: Tensor, width: int) -> Tensor:
+    """Count the pixels of each pair of labels: two (n,) tensors in 0..q - 1 -> (q, q)."""
+    return torch.bincount(labels * width + reference, minlength=width * width).view(width, width)
+
+
+def permutation(overlap: Tensor) -> Tensor:
+    """Find the renumbering with the largest overlap (the Hungarian method).
 
     Parameters
     ----------
-    labels, reference : (B, Y, X) tensors of int64
-        In 0..width - 1.
-    width : int
-        Number of labels q.
-    valid : (B, Y, X) tensor of bool
-        Pixels that count.
+    overlap : (q, q) tensor
+        Rows are the labels to renumber, columns the reference.
 
     Returns
     -------
     (q,) tensor of int64
-        `permutation[label]` is the label's number in the reference.
+        `permutation[label]` is the label's number in the reference; no two share one.
     """
-    pairs = (labels * width + reference)[valid]
-    overlap = torch.bincount(pairs, minlength=width * width).reshape(width, width)  # (q, q)
     _, columns = linear_sum_assignment(overlap.cpu().numpy(), maximize=True)
-    permutation: NDArray[np.int64] = columns.astype(np.int64)
-    return torch.from_numpy(permutation).to(labels.device)
+    return torch.from_numpy(columns.astype(np.int64)).to(overlap.device)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def merges(colours: NDArray[np.floating], sizes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Order the merges of all clusters into one, least loss of contrast first.
+def merges(
+    colours: NDArray[np.floating], sizes: NDArray[np.integer], classes: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Order the merges of clusters, those of one class first, then least loss of contrast first.
 
     Ward's criterion: merging a and b raises the within-cluster sum of squares by
-    ``size_a * size_b / (size_a + size_b) * |colour_a - colour_b|^2``.
+    ``size_a * size_b / (size_a + size_b) * |colour_a - colour_b|^2``. Clusters of different
+    classes never merge.
 
     Parameters
     ----------
@@ -18,48 +23,67 @@ def merges(colours: NDArray[np.floating], sizes: NDArray[np.integer]) -> NDArray
         Mean scaled intensity of each cluster.
     sizes : (K,) array
         Pixels of each cluster.
+    classes : (K,) array
+        The user's class of each cluster, 0 for none.
 
     Returns
     -------
-    (K - 1, 2) int64 array
-        Each row says that the second cluster joins the first.
+    (M, 2) int64 array
+        Each row says that the second cluster joins the first. M is at most K - 1.
 
     References
     ----------
     Ward, "Hierarchical grouping to optimize an objective function", JASA 58, 1963.
     """
-    colours, weight = colours.astype(np.float64), sizes.astype(np.float64)
+    colours, weight = colours.astype(np.float64), np.maximum(sizes, 1e-9).astype(np.float64)
+    classes = classes.copy()
     alive = np.ones(len(sizes), bool)
-    order = []
-    for _ in range(len(sizes) - 1):
+    order: list[tuple[int, int]] = []
+    while True:
         apart = ((colours[:, None] - colours[None]) ** 2).sum(-1)  # (K, K)
         cost = apart * weight[:, None] * weight / (weight[:, None] + weight)
+        both = (classes[:, None] > 0) & (classes > 0)
+        cost[both] = np.where(classes[:, None] == classes, -1, np.inf)[both]
         cost[~(alive[:, None] & alive)] = np.inf
         np.fill_diagonal(cost, np.inf)
+        if not np.isfinite(cost).any():
+            return np.array(order, np.int64).reshape(-1, 2)
         into, gone = sorted(int(i) for i in np.unravel_index(cost.argmin(), cost.shape))
-        total = weight[into] + weight[gone]
-        share = weight[[into, gone]] / total
+        share = weight[[into, gone]] / (weight[into] + weight[gone])
         colours[into] = share[0] * colours[into] + share[1] * colours[gone]
-        weight[into] = total
+        weight[into] += weight[gone]
+        classes[into] = max(classes[into], classes[gone])
         alive[gone] = False
         order.append((into, gone))
-    return np.array(order, np.int64).reshape(-1, 2)
 
 
-def cut(order: NDArray[np.int64], sizes: NDArray[np.integer], n_labels: int) -> NDArray[np.int64]:
-    """Merge until n_labels are left, and number them from 1 by size, the largest first.
+def cut(
+    order: NDArray[np.int64],
+    sizes: NDArray[np.integer],
+    classes: NDArray[np.integer],
+    n_labels: int,
+) -> NDArray[np.int64]:
+    """Merge until n_labels are left; classes keep their numbers, the others are sorted by size.
 
     Returns
     -------
     (K,) int64 array
-        The label of each cluster.
+        The label of each cluster: its class, or else the smallest numbers that are free, from 1,
+        the largest label first.
     """
     group = np.arange(len(sizes))
-    for into, gone in order[: max(0, len(sizes) - n_labels)]:
-        group[group == gone] = into
+    for into, gone in order:
+        one_class = classes[gone] > 0 and classes[group == into].max() == classes[gone]
+        if len(np.unique(group)) > n_labels or one_class:
+            group[group == gone] = into
     names, group = np.unique(group, return_inverse=True)
     total = np.bincount(group, weights=sizes, minlength=len(names))
-    rank = np.empty(len(names), np.int64)
-    rank[np.argsort(-total, kind="stable")] = np.arange(1, len(names) + 1)
-    labels: NDArray[np.int64] = rank[group]
+    number = np.zeros(len(names), np.int64)
+    np.maximum.at(number, group, classes)
+    taken = set(number.tolist())
+    free = (label for label in itertools.count(1) if label not in taken)
+    for name in np.argsort(-total, kind="stable"):
+        if number[name] == 0:
+            number[name] = next(free)
+    labels: NDArray[np.int64] = number[group]
     return labels

@@ -12,12 +12,12 @@ from torch import nn
 
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Learned, Prediction, Predictor, Step, Training, Weights
-from napari_mmtseg.engine.alignment import align
+from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.devices import choose, drive
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, total_variation
 from napari_mmtseg.engine.networks import Network, build, freeze, get_weights, set_weights
 from napari_mmtseg.engine.sampling import Batch, batches, reduce, reduction_for, working_sample
-from napari_mmtseg.engine.votes import decide
+from napari_mmtseg.engine.votes import decide, found_clusters
 from napari_mmtseg.methods import MMT
 
 
@@ -39,12 +39,12 @@ def train(sample: Sample, method: MMT, initial: Weights | None = None) -> Traini
 def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.device) -> Training:
     generator = torch.Generator().manual_seed(method.seed)
     dtype = getattr(torch, method.precision)
-    factor = reduction_for(sample.pixels.shape, method)
+    factor = reduction_for(sample.pixels[0].shape, method)
     working = working_sample(sample, factor, device, dtype)
     students = []
     for number in (1, 2):
         given = None if initial is None else _part(initial, f"student{number}.")
-        student = build(sample.pixels.shape[1], method.width, method.n_blocks, generator, given)
+        student = build(sample.n_channels, method.width, method.n_blocks, generator, given)
         students.append(student.to(device, dtype))
     teachers = [copy.deepcopy(student).requires_grad_(False) for student in students]
     optimisers = [
@@ -59,7 +59,8 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         for one, other in ((0, 1), (1, 0)):
             responses = students[one](batch.pixels)  # (B, q, Y, X)
             taught = teachers[other](batch.pixels).argmax(1)  # (B, Y, X)
-            order = align(taught, responses.detach().argmax(1), method.width, batch.valid)
+            own = responses.detach().argmax(1)  # (B, Y, X)
+            order = permutation(count_overlap(taught[batch.valid], own[batch.valid], method.width))
             target = order[taught].masked_fill(~batch.valid, IGNORED)
 
             loss = cross_entropy(responses, target)
@@ -73,7 +74,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
             losses.append(loss.item())
             counts.append(int(taught[batch.valid].unique().numel()))
 
-        snapshot = partial(_learned, teachers, batch, factor)
+        snapshot = partial(_learned, teachers, [batch], factor)
         stopped = yield Step(
             "training", t + 1, method.n_iterations, tuple(losses), tuple(counts), snapshot
         )
@@ -90,39 +91,34 @@ def _average(teacher: nn.Module, student: nn.Module, kept: float) -> None:
 
 
 @torch.no_grad()
-def _learned(teachers: list[Network], working: Batch, factor: int) -> Learned:
+def _learned(teachers: list[Network], planes: list[Batch], factor: int) -> Learned:
     """Freeze copies of the teachers, bring them into one numbering, drop unused clusters."""
-    planes = [plane[None] for plane in working.pixels]
     first, second = (copy.deepcopy(teacher) for teacher in teachers)
-    freeze(first, planes)
-    freeze(second, planes)
+    for teacher in (first, second):
+        freeze(teacher, [plane.pixels for plane in planes])
     width = first.conv3.out_channels
-    pairs = [(first(plane), second(plane)) for plane in planes]
-    winners = [torch.cat([pair[i].argmax(1) for pair in pairs]) for i in (0, 1)]
-    order = align(winners[1], winners[0], width, working.valid)
-    place = order.argsort()  # second's channel for each of first's
+    pixels, own, others = [], [], []
+    for plane in planes:
+        pixels.append(plane.pixels.movedim(1, -1)[plane.valid])  # (n, C)
+        own.append(first(plane.pixels).softmax(1).movedim(1, -1)[plane.valid])  # (n, q)
+        others.append(second(plane.pixels).softmax(1).movedim(1, -1)[plane.valid])
+    ours, theirs = torch.cat(own), torch.cat(others)  # (n, q)
+    overlap = count_overlap(theirs.argmax(1), ours.argmax(1), width)
+    place = permutation(overlap).argsort()  # second's channel for each of first's
     for layer in (second.conv3, second.bn3):
-        for name, values in layer.state_dict().items():
-            if values.ndim and values.shape[0] == width:
-                layer.state_dict()[name].copy_(values[place].clone())
-    votes = [a.softmax(1) + b[:, place].softmax(1) for a, b in pairs]
-    labels = torch.cat([vote.argmax(1) for vote in votes])[working.valid]  # (pixels,)
-    colours = working.pixels.movedim(1, -1)[working.valid]  # (pixels, C)
-    sizes = torch.bincount(labels, minlength=width)
-    sums = torch.zeros(width, colours.shape[1], dtype=torch.float64)
-    sums.index_add_(0, labels.cpu(), colours.cpu().double())
-    clusters = sizes.nonzero()[:, 0].cpu()
-    sizes = sizes.cpu()[clusters]
+        for value in layer.state_dict().values():
+            if value.ndim:
+                value.copy_(value[place].clone())
+    winners = (ours + theirs[:, place]).argmax(1)
+    clusters, colours, sizes = found_clusters(winners, torch.cat(pixels), width)
     weights: dict[str, NDArray[np.generic]] = {
-        "clusters": clusters.numpy(),
+        "clusters": clusters,
         "reduction": np.array(factor),
     }
     for number, network in enumerate((first, second), start=1):
         named = get_weights(network)
         weights |= {f"teacher{number}.{name}": value for name, value in named.items()}
-    return Learned(
-        weights, (sums[clusters] / sizes[:, None]).numpy().astype(np.float32), sizes.numpy()
-    )
+    return Learned(weights, colours, sizes, np.zeros_like(sizes))
 
 
 def predictor(weights: Weights, method: MMT) -> Predictor:

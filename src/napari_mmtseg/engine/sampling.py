@@ -40,27 +40,34 @@ def reduce(pixels: Tensor, factor: int) -> Tensor:
     return functional.avg_pool2d(pixels, factor, ceil_mode=True, count_include_pad=False)
 
 
-def working_sample(sample: Sample, factor: int, device: torch.device, dtype: torch.dtype) -> Batch:
-    """Bring the sample to the working resolution on the device."""
-    pixels = reduce(torch.from_numpy(sample.pixels).to(device, dtype), factor)
-    missing = torch.from_numpy(~sample.valid).to(device, dtype)[:, None]
-    return Batch(pixels, reduce(missing, factor)[:, 0] < 0.5)
+def working_sample(
+    sample: Sample, factor: int, device: torch.device, dtype: torch.dtype
+) -> list[Batch]:
+    """Bring each plane of the sample to the working resolution on the device."""
+    planes = []
+    for pixels, valid in zip(sample.pixels, sample.valid, strict=True):
+        small = reduce(torch.from_numpy(pixels).to(device, dtype)[None], factor)
+        missing = reduce(torch.from_numpy(~valid).to(device, dtype)[None, None], factor)
+        planes.append(Batch(small, missing[:, 0] < 0.5))
+    return planes
 
 
-def batches(sample: Batch, method: NetworkMethod, generator: torch.Generator) -> Iterator[Batch]:
+def batches(
+    planes: list[Batch], method: NetworkMethod, generator: torch.Generator
+) -> Iterator[Batch]:
     """Draw random planes and crops without end; a single whole plane comes as it is."""
-    n, _, height, width = sample.pixels.shape
-    rows, columns = (min(method.crop_px or side, side) for side in (height, width))
+
+    def draw(below: int) -> int:
+        return int(torch.randint(below, (1,), generator=generator))
+
     while True:
-        if n == 1 and (rows, columns) == (height, width):
-            yield sample
-            continue
-        pixels, valid = [], []
-        for _ in range(method.n_planes):
-            p, y, x = (
-                int(torch.randint(size, (1,), generator=generator))
-                for size in (n, height - rows + 1, width - columns + 1)
-            )
-            pixels.append(sample.pixels[p, :, y : y + rows, x : x + columns])
-            valid.append(sample.valid[p, y : y + rows, x : x + columns])
-        yield Batch(torch.stack(pixels), torch.stack(valid))
+        chosen = [planes[draw(len(planes))] for _ in range(method.n_planes if planes[1:] else 1)]
+        sides = [min(size) for size in zip(*(one.valid.shape[1:] for one in chosen), strict=True)]
+        rows, columns = (min(method.crop_px or side, side) for side in sides)
+        crops = []
+        for pixels, valid in chosen:
+            top = draw(valid.shape[1] - rows + 1)
+            left = draw(valid.shape[2] - columns + 1)
+            here = (..., slice(top, top + rows), slice(left, left + columns))
+            crops.append(Batch(pixels[here], valid[here]))
+        yield Batch(*(torch.cat(parts) for parts in zip(*crops, strict=True)))

@@ -55,6 +55,35 @@ def decide(
     return clusters, disagreement
 
 
+def found_clusters(
+    winners: Tensor, pixels: Tensor, width: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """List the clusters that won any pixel, with their mean colours and sizes.
+
+    Parameters
+    ----------
+    winners : (n,) tensor of int64
+        In 0..q - 1.
+    pixels : (n, C) tensor
+    width : int
+        Number of responses q.
+
+    Returns
+    -------
+    clusters : (K,) int64 array
+        The K responses that won; `decide` is given those alone.
+    colours : (K, C) float32 array
+    sizes : (K,) int64 array
+    """
+    winners, pixels = winners.cpu(), pixels.cpu().double()
+    sizes = torch.bincount(winners, minlength=width)
+    sums = pixels.new_zeros(width, pixels.shape[1]).index_add_(0, winners, pixels)
+    clusters = sizes.nonzero()[:, 0]
+    sizes = sizes[clusters]
+    colours = (sums[clusters] / sizes[:, None]).float()
+    return clusters.numpy(), colours.numpy(), sizes.numpy()
+
+
 def _enlarged(votes: Tensor, top: int, bottom: int, factor: int) -> Tensor:
     """Enlarge working rows top..bottom bilinearly, looking one row beyond them."""
     if factor == 1:
