@@ -150,9 +150,9 @@ class Scaling:
         ValueError
             If no pixel is finite.
         """
-        channels, dtype = len(planes[0]), planes[0].dtype
-        if how == "full" and dtype in (np.dtype(np.uint8), np.dtype(bool)):
-            top = 1.0 if dtype == bool else 255.0
+        channels = len(planes[0])
+        top = {"b1": 1.0, "u1": 255.0}.get(planes[0].dtype.str[1:])
+        if how == "full" and top is not None:
             return cls(np.zeros(channels), np.full(channels, top))
         # A sparse grid of a few million pixels pins percentiles down better than it needs to.
         step = max(1, int((sum(plane.size for plane in planes) / 4_000_000) ** 0.5))

@@ -8,7 +8,8 @@ as background). Where a large background hides the objects, score the foreground
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from inspect import cleandoc
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,14 +27,13 @@ def _metric(returns: str, **parameters: str) -> Callable[[_Metric], _Metric]:
         "truth": "array_like of int or bool, the shape of `labels`\n    The image to judge it by.",
     }
     entries = (f"{name} : {text}" for name, text in {**shared, **parameters}.items())
-    raises = "If shapes differ, an image is empty or not of integers, or an option is out of range."
+    raises = "ValueError\n    If shapes differ, or an image is empty or does not hold integers."
 
     def complete(metric: _Metric) -> _Metric:
         returned = f"{metric.__annotations__['return']}\n    {returns}"
-        sections = {"Parameters": "\n".join(entries), "Returns": returned}
-        for title, body in {**sections, "Raises": f"ValueError\n    {raises}"}.items():
-            section = f"\n{title}\n{'-' * len(title)}\n{body}".replace("\n", "\n    ")
-            metric.__doc__ = f"{(metric.__doc__ or '').rstrip()}\n{section}\n    "
+        sections = {"Parameters": "\n".join(entries), "Returns": returned, "Raises": raises}
+        parts = [f"{title}\n{'-' * len(title)}\n{text}" for title, text in sections.items()]
+        metric.__doc__ = "\n\n".join([cleandoc(metric.__doc__ or ""), *parts])
         return metric
 
     return complete
@@ -70,7 +70,8 @@ def many_to_one_accuracy(labels: ArrayLike, truth: ArrayLike) -> float:
     Information Retrieval, 2008, section 16.3. Splitting labels never lowers it.
     """
     t = _tabulate(labels, truth)
-    return float(_largest(t.n, t.row).sum() / t.n.sum())
+    firsts = np.flatnonzero(np.diff(t.row, prepend=-1))
+    return float(np.maximum.reduceat(t.n, firsts).sum() / t.n.sum())
 
 
 class KimMiou(NamedTuple):
@@ -98,8 +99,8 @@ def kim_miou(labels: ArrayLike, truth: ArrayLike | list[Any] | tuple[Any, ...]) 
     and Tanaka, IEEE TIP 29, 2020, in our reading of what they leave open.
     """
     several = isinstance(truth, (list, tuple)) or np.ndim(truth) == np.ndim(labels) + 1
-    annotations = list(cast("list[Any]", truth)) if several else [truth]
-    if not annotations:
+    annotations: Any = truth if several else [truth]
+    if len(annotations) == 0:
         raise ValueError("truth must hold a label image or more, got an empty list: add one")
     pairs = [_checked(labels, annotation) for annotation in annotations]
     pieces = _components(pairs[0][0])
@@ -170,24 +171,23 @@ def variation_of_information(labels: ArrayLike, truth: ArrayLike) -> float:
 
 @_metric(
     "0 to 1; 1 where neither image has a boundary, 0 where only one has.",
-    tolerance_px="float\n    Largest distance of a match, 0 or more; Berkeley: 0.0075 diagonals.",
+    tolerance_px="float\n    Largest distance of a match (Euclidean, all axes alike), 0 or more.",
 )
 def boundary_f(labels: ArrayLike, truth: ArrayLike, *, tolerance_px: float = 2.0) -> float:
     """Return the F-measure of the boundaries, matched by distance.
 
     ``2 P R / (P + R)``, P the share of boundary pixels of the labels within the tolerance of one
     of the truth, R the reverse; Csurka, Larlus and Perronnin, BMVC 2013. A pixel is boundary where
-    the next one along an axis differs: a thin line. Many may match one, unlike at Berkeley.
+    the next one along an axis differs: a thin line. Many may match one; the Berkeley
+    benchmark (tolerance 0.0075 of the diagonal) matches one to one.
     """
     if not tolerance_px >= 0:
         raise ValueError(f"tolerance_px must be 0 or more, got {tolerance_px}: use a distance")
     ours, true = (_boundary(image) for image in _checked(labels, truth))
     if not (ours.any() and true.any()):
         return float(ours.any() == true.any())
-    precision, recall = (
-        _near(true, tolerance_px)[ours].mean(),
-        _near(ours, tolerance_px)[true].mean(),
-    )
+    precision = _near(true, tolerance_px)[ours].mean()
+    recall = _near(ours, tolerance_px)[true].mean()
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
@@ -253,14 +253,11 @@ def _coded(image: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
     return (np.cumsum(present) - 1)[offset], np.flatnonzero(present).astype(flat.dtype) + low
 
 
-def _largest(values: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.float64]:
-    best = np.zeros(group.max() + 1)
-    np.maximum.at(best, group, values)
-    return best
-
-
 def _best_ious(t: _Table) -> NDArray[np.float64]:
-    return _largest(t.n / (t.a[t.row] + t.b[t.col] - t.n), t.col)
+    """Return the best IoU that each true label has with any label, (B,)."""
+    best = np.zeros(len(t.b))
+    np.maximum.at(best, t.col, t.n / (t.a[t.row] + t.b[t.col] - t.n))
+    return best
 
 
 def _pair_counts(t: _Table) -> tuple[float, float, float, float]:
@@ -271,18 +268,14 @@ def _pair_counts(t: _Table) -> tuple[float, float, float, float]:
 
 def _partners(t: _Table) -> NDArray[np.intp]:
     """Return the place of each label's partner among the true labels, -1 for none, (A,)."""
-    flip = len(t.a) > len(t.b)  # the solver is quicker from the smaller side
-    row, col = (t.col, t.row) if flip else (t.row, t.col)
-    k, m = sorted((len(t.a), len(t.b)))
-    # The solver matches all k, so each gets a stand-in partner. The 1 on every edge ranks nothing
-    # (a matching has k edges) but keeps the stand-ins, worth 0, from being read as empty cells.
-    weights = sparse.csr_array((t.n + 1, (row, col)), (k, m))
-    graph = sparse.hstack([weights, sparse.eye(k)], format="csr")
-    left, right = csgraph.min_weight_full_bipartite_matching(graph, maximize=True)
-    left, right = left[right < m], right[right < m]
-    partner = np.full(len(t.a), -1)
-    partner[right if flip else left] = left if flip else right
-    return partner
+    k, m = len(t.a), len(t.b)
+    # The solver matches every label, so each gets a stand-in partner of its own. The 1 on every
+    # edge ranks nothing (a matching has k edges) but keeps the stand-ins, worth 0, from being
+    # read as empty cells.
+    ends = (np.append(t.row, np.arange(k)), np.append(t.col, np.arange(m, m + k)))
+    graph = sparse.csr_array((np.append(t.n + 1, np.ones(k)), ends))
+    partner = csgraph.min_weight_full_bipartite_matching(graph, maximize=True)[1]
+    return np.where(partner < m, partner, -1)
 
 
 def _components(image: NDArray[Any]) -> NDArray[Any]:
