@@ -169,6 +169,12 @@ class Model:
             )
         return planes
 
+    def predict_plane(self, plane: NDArray[Any]) -> Labels:
+        """Label one plane of (C, Y, X), in the image's own values."""
+        pixels, valid = self.scaling.apply(plane)
+        clusters, _ = engine.predictor(self.weights, self.method)(pixels)
+        return recoloured(np.where(valid, clusters, -1), self.label_of())
+
     def fill(
         self,
         planes: Planes,
@@ -231,10 +237,11 @@ class Model:
         return load(path)
 
 
-def recoloured(clusters: NDArray[np.int32], label_of: NDArray[np.int64]) -> Labels:
+def recoloured(clusters: NDArray[np.integer], label_of: NDArray[np.int64]) -> Labels:
     """Turn clusters into labels; cluster -1 becomes label 0."""
     table = np.append(label_of, 0).astype(np.int32)
-    return table[clusters]
+    labels: Labels = table[clusters]
+    return labels
 
 
 def load(path: str | os.PathLike[str]) -> Model:
