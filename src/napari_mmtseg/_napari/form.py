@@ -6,7 +6,7 @@ from typing import Any
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_mmtseg.methods import Method, Setting
@@ -55,8 +55,29 @@ class SettingsForm(QWidget):
             if one.basic == basic:
                 label = QLabel(one.label)
                 label.setToolTip(one.help)
-                rows.addRow(label, self._fields[one.name].native)
+                rows.addRow(label, self._explained(one))
         return box
+
+    def _explained(self, one: Setting) -> QWidget:
+        """Put the unit, or what 0 stands for, beside the field."""
+        field = self._fields[one.name]
+        if not (one.zero or one.unit):
+            native: QWidget = field.native
+            return native
+        beside = QLabel()
+        beside.setEnabled(False)
+
+        def explain(value: float) -> None:
+            beside.setText(one.zero if one.zero and value == 0 else one.unit)
+
+        field.changed.connect(explain)
+        explain(field.value)
+        row = QWidget(self)
+        cells = QHBoxLayout(row)
+        cells.setContentsMargins(0, 0, 0, 0)
+        cells.addWidget(field.native)
+        cells.addWidget(beside)
+        return row
 
     def _field(self, one: Setting) -> Any:
         options: dict[str, Any] = {"tooltip": one.help}
@@ -67,9 +88,5 @@ class SettingsForm(QWidget):
             if one.step is not None:
                 options["step"] = one.step
         field = create_widget(value=one.default, annotation=one.type, options=options)
-        if one.zero:
-            field.native.setSpecialValueText(one.zero)
-        if one.unit and not one.zero:
-            field.native.setSuffix(f" {one.unit}")
         field.changed.connect(lambda: self.changed.emit())
         return field

@@ -8,6 +8,8 @@ from qtpy.QtCore import QPointF, QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+_BLUE = "#4c8dff"  # seen on napari's light and dark background alike
+
 
 class LossCurve(QWidget):
     """Draws the loss of each iteration on a logarithmic scale, in the theme's own colours."""
@@ -54,7 +56,7 @@ class LossCurve(QWidget):
             QPointF(box.left() + i * across, box.bottom() - (loss - low) * tall)
             for i, loss in enumerate(self._losses)
         ]
-        painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Highlight), 2))
+        painter.setPen(QPen(QColor(_BLUE), 2))
         painter.drawPolyline(QPolygonF(points))
         painter.setPen(ink)
         painter.drawText(box, 0x22, f"loss {math.exp(self._losses[-1]):.3g}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_mmtseg._napari.worker import Failed, Job, send
+from napari_mmtseg._napari.worker import Failed, Job, main, send
 
 _DIED = (
     "The training process ended unexpectedly (code {}), perhaps because memory ran out. Your "
@@ -54,7 +54,7 @@ class TrainingProcess(QObject):
         # A passive wait leaves the processor to the window while threads wait for each other.
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "napari_mmtseg._napari.worker"],
+            [sys.executable, "-c", f"from {main.__module__} import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -239,6 +239,11 @@ class SegmentWidget(QWidget):
             if item.checkState() == Qt.CheckState.Checked
         ]
 
+    @property
+    def running(self) -> bool:
+        """Whether a run is under way."""
+        return self._run is not None
+
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
         layers = self.chosen_layers()
@@ -259,8 +264,7 @@ class SegmentWidget(QWidget):
 
     def refresh(self) -> None:
         """Enable what can be pressed; the Run button's tooltip says why it cannot."""
-        running = self._run is not None
-        problem = self.problem()
+        running, problem = self.running, self.problem()
         self.run_button.setEnabled(not running and not problem)
         self.run_button.setToolTip(problem or "Train on the ticked images and label them.")
         self.stop_button.setEnabled(running)

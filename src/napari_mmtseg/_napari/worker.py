@@ -184,7 +184,3 @@ def _alike(labels: Labels, before: Labels | None) -> Labels:
     _, number = linear_sum_assignment(overlap, maximize=True)
     renumbered: Labels = number.astype(np.int32)[labels]
     return renumbered
-
-
-if __name__ == "__main__":
-    main()
