@@ -219,7 +219,7 @@ class Model:
         arrays = {f"weights/{name}": value for name, value in self.weights.items()}
         arrays |= {"scaling/low": self.scaling.low, "scaling/high": self.scaling.high}
         arrays |= {"colours": self.colours, "sizes": self.sizes, "classes": self.classes}
-        arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+        arrays = {name: np.asarray(value, order="C") for name, value in arrays.items()}
         data = safetensors.numpy.save(arrays, metadata={_HEADER: json.dumps(header)})
         # Written beside the target and moved there whole, so that no half file is ever seen.
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")

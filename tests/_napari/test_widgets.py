@@ -174,7 +174,6 @@ def test_removing_the_image_while_training_does_no_harm(viewer, widget, qtbot, t
     assert [one.name for one in viewer.layers] == ["discs MMT"]
 
 
-@pytest.mark.filterwarnings("ignore:Casting complex values")
 def test_run_is_disabled_with_the_reason(viewer, widget, two_discs):
     assert not widget.run_button.isEnabled()
     assert "Open an image" in widget.run_button.toolTip()
@@ -182,9 +181,6 @@ def test_run_is_disabled_with_the_reason(viewer, widget, two_discs):
     assert "no image layer (mine" in widget.run_button.toolTip()
     viewer.add_image(two_discs[:1], name="thin")
     assert "2 x 2" in widget.run_button.toolTip()
-    viewer.layers.clear()
-    viewer.add_image(two_discs.astype(complex), name="waves")
-    assert "real numbers" in widget.run_button.toolTip()
     viewer.layers.clear()
     viewer.add_image(two_discs, name="discs")
     assert widget.run_button.isEnabled()

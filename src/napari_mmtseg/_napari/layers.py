@@ -13,6 +13,7 @@ import pandas as pd
 from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
+from napari_mmtseg.arrays import Planes
 from napari_mmtseg.segmentation import Segmentation
 
 METADATA_KEY = "napari-mmtseg"
@@ -38,41 +39,52 @@ def axes_choices(layer: Image) -> list[str]:
     return [sliders + "YX" for sliders in before.get(layer.ndim - 2, [])]
 
 
+def check(layers: Sequence[Image], axes: str) -> None:
+    """Say what is wrong with taking these layers together, without reading their pixels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one cannot be segmented, or if several cannot be channels of one image.
+    """
+    for layer in layers:
+        Planes(_data(layer), axes + "S" if layer.rgb else axes)
+    shapes = {one.name: tuple(int(n) for n in _data(one).shape[: one.ndim]) for one in layers}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
+    if len(layers) > 1 and "C" in axes:
+        raise ValueError("Images taken together become channels, so C cannot be one of their axes")
+
+
 def read(layers: Sequence[Image], axes: str) -> Source:
     """Take the pixels of one layer, or of several of one shape as channels.
 
     Parameters
     ----------
     layers : sequence of Image
-        At least one.
+        At least one, and nothing that `check` complains of.
     axes : str
-        Axes of a single layer without its colours, such as "ZYX".
-
-    Raises
-    ------
-    ValueError
-        If several layers differ in shape.
+        Axes of a layer without its colours, such as "ZYX".
     """
-    arrays = [np.asarray(one.data[0] if one.multiscale else one.data) for one in layers]
     if len(layers) == 1:
-        return Source(arrays[0], axes + "S" if layers[0].rgb else axes)
-    shapes = {
-        one.name: tuple(map(int, a.shape[: one.ndim]))
-        for one, a in zip(layers, arrays, strict=True)
-    }
-    if len(set(shapes.values())) > 1:
-        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
-    if "C" in axes:
-        raise ValueError("Images taken together become channels, so C cannot be one of their axes")
-    channels = [a if one.rgb else a[..., None] for one, a in zip(layers, arrays, strict=True)]
-    return Source(np.concatenate(channels, axis=-1), axes + "C")
+        return Source(np.asarray(_data(layers[0])), axes_of(layers, axes))
+    channels = [np.asarray(_data(one)) for one in layers]
+    channels = [a if one.rgb else a[..., None] for one, a in zip(layers, channels, strict=True)]
+    return Source(np.concatenate(channels, axis=-1), axes_of(layers, axes))
+
+
+def axes_of(layers: Sequence[Image], axes: str) -> str:
+    """Return the axes of what `read` gives."""
+    if len(layers) > 1:
+        return axes + "C"
+    return axes + "S" if layers[0].rgb else axes
 
 
 def plane_in_view(layer: Image, axes: str, point: Sequence[float]) -> int:
     """Return the index of the plane at a point of the world, as `arrays.Planes` counts them."""
     position = layer.world_to_data(point)
-    sizes = layer.data.shape if not layer.multiscale else layer.data[0].shape
+    sizes = _data(layer).shape
     stack = [i for i, axis in enumerate(axes) if axis in "TZ"]
     index = 0
     for i in stack:
@@ -154,6 +166,10 @@ def result_layers(
 def is_usable(layer: Layer) -> bool:
     """Whether a layer can be segmented."""
     return isinstance(layer, Image)
+
+
+def _data(layer: Image) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:

@@ -256,8 +256,7 @@ class SegmentWidget(QWidget):
             return "Open an image first, or take one from File > Open Sample > MMT Segmentation."
         try:
             self.form.method()
-            source = napari_layers.read(layers, self.axes.currentText())
-            Planes(source.data, source.axes)
+            napari_layers.check(layers, self.axes.currentText())
         except (ValueError, TypeError) as error:
             return f"{error}."
         return ""
@@ -521,12 +520,11 @@ class SegmentWidget(QWidget):
 
     def copy_as_python(self) -> None:
         """Put the script that repeats the run on the clipboard."""
-        layers, axes = self.chosen_layers(), self.axes.currentText()
-        source = napari_layers.read(layers, axes)
+        layers = self.chosen_layers()
         text = as_python(
             self.form.method(),
             [one.name for one in layers],
-            source.axes,
+            napari_layers.axes_of(layers, self.axes.currentText()),
             together=len(layers) > 1,
             uncertainty=self.uncertainty.isChecked(),
         )
