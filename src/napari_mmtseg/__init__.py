@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_mmtseg._version import __version__
-    from napari_mmtseg.methods import MMT
+    from napari_mmtseg.methods import MMT, Kanezaki, Kim
     from napari_mmtseg.model import Model, load
     from napari_mmtseg.segmentation import segment, train
 
 _HOME_OF = {
+    "Kanezaki": "methods",
+    "Kim": "methods",
     "MMT": "methods",
     "Model": "model",
     "load": "model",
@@ -18,7 +20,7 @@ _HOME_OF = {
     "__version__": "_version",
 }
 
-__all__ = ["MMT", "Model", "__version__", "load", "segment", "train"]
+__all__ = ["MMT", "Kanezaki", "Kim", "Model", "__version__", "load", "segment", "train"]
 
 
 def __getattr__(name: str) -> Any:

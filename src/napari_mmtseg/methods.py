@@ -88,6 +88,8 @@ class Method:
     trains: ClassVar[bool] = True
     """Whether it learns a model that can be kept; False for methods whose regions are local."""
     has_uncertainty: ClassVar[bool] = False
+    takes_scribbles: ClassVar[bool] = False
+    """Whether strokes of the user guide the training."""
 
     seed: int = setting(
         0,
@@ -161,6 +163,18 @@ class Method:
 class NetworkMethod(Method):
     """What the methods that train a network on the image have in common."""
 
+    takes_scribbles: ClassVar[bool] = True
+
+    n_labels: int = setting(
+        0,
+        "Labels at most",
+        "How many labels the result may have. Labels that look alike are merged until so many "
+        "are left; automatic keeps what the training found.",
+        ge=0,
+        le=512,
+        zero="automatic",
+        basic=True,
+    )
     n_iterations: int = setting(
         60,
         "Iterations",
@@ -187,9 +201,17 @@ class NetworkMethod(Method):
     min_labels: int = setting(
         2,
         "Minimum labels",
-        "Training stops when no more than this many labels are left.",
+        "Training stops when no more than this many labels are left, or as many as were painted.",
         ge=1,
         le=512,
+    )
+    scribble_weight: float = setting(
+        0.5,
+        "Scribble weight",
+        "How strongly painted strokes bind their pixels to the painted class; 0 leaves them free.",
+        ge=0,
+        le=1000,
+        step=0.1,
     )
     learning_rate: float = setting(
         0.1, "Learning rate", "Step size of gradient descent.", ge=1e-6, le=10, step=0.01
@@ -262,16 +284,6 @@ class MMT(NetworkMethod):
     }
     has_uncertainty = True
 
-    n_labels: int = setting(
-        0,
-        "Labels at most",
-        "How many labels the result may have. Labels that look alike are merged until so many "
-        "are left; automatic keeps what the training found.",
-        ge=0,
-        le=512,
-        zero="automatic",
-        basic=True,
-    )
     continuity: float = setting(
         5.0,
         "Smoothness (beta)",
@@ -296,7 +308,96 @@ class MMT(NetworkMethod):
     )
 
 
-METHODS: dict[str, type[Method]] = {cls.__name__: cls for cls in (MMT,)}
+@dataclass(frozen=True, kw_only=True)
+class Kim(NetworkMethod):
+    """Differentiable feature clustering: a network that sharpens and smooths its own labels.
+
+    Source: Kim, Kanezaki and Tanaka, "Unsupervised Learning of Image Segmentation Based on
+    Differentiable Feature Clustering", IEEE TIP 29, 2020. `Kim.preset("paper")` is their setting
+    for photographs taken literally.
+    """
+
+    title = "Kim 2020"
+    summary = "One network with neighbouring pixels held together."
+    source = "Kim et al., IEEE TIP 2020"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "n_iterations": 1000,
+            "width": 100,
+            "n_blocks": 3,
+            "continuity": 5.0,
+            "min_labels": 3,
+            "reduction": 1,
+            "intensity": "full",
+        }
+    }
+
+    similarity: float = setting(
+        1.0,
+        "Similarity weight",
+        "Weight of the cross-entropy to the network's own labels: higher makes it surer of them.",
+        ge=0,
+        le=1000,
+        step=0.5,
+    )
+    continuity: float = setting(
+        5.0,
+        "Smoothness (mu)",
+        "Weight of the total variation: higher gives fewer and larger regions.",
+        ge=0,
+        le=1000,
+        step=1,
+        basic=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kanezaki(NetworkMethod):
+    """A network whose labels agree within small regions of similar pixels (superpixels).
+
+    Source: Kanezaki, "Unsupervised Image Segmentation by Backpropagation", ICASSP 2018.
+    `Kanezaki.preset("paper")` is the setting of the published code taken literally; it needs an
+    image of at least 10,000 pixels.
+    """
+
+    title = "Kanezaki 2018"
+    summary = "One network with the pixels of a superpixel held together."
+    source = "Kanezaki, ICASSP 2018"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "n_iterations": 1000,
+            "width": 100,
+            "n_blocks": 2,
+            "n_superpixels": 10_000,
+            "compactness": 100.0,
+            "min_labels": 3,
+            "reduction": 1,
+            "intensity": "full",
+        }
+    }
+
+    n_superpixels: int = setting(
+        0,
+        "Superpixels",
+        "Small regions (SLIC) a plane whose pixels share a label: more keep finer detail, fewer "
+        "give larger regions. Automatic makes one for each 25 working pixels.",
+        ge=0,
+        le=1_000_000,
+        zero="automatic",
+        basic=True,
+    )
+    compactness: float = setting(
+        10.0,
+        "Compactness",
+        "High makes the superpixels square, low lets them follow edges in the image. In units of "
+        "lightness, 0 to 100.",
+        ge=0.001,
+        le=10_000,
+        step=1,
+    )
+
+
+METHODS: dict[str, type[Method]] = {cls.__name__: cls for cls in (MMT, Kim, Kanezaki)}
 
 
 def method_from_dict(data: Mapping[str, Any]) -> Method:
