@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_mmtseg._version import __version__
-    from napari_mmtseg.methods import MMT, Kanezaki, Kim
+    from napari_mmtseg.methods import MMT, Felzenszwalb, Kanezaki, Kim, KMeans
     from napari_mmtseg.model import Model, load
     from napari_mmtseg.segmentation import segment, train
 
 _HOME_OF = {
+    "Felzenszwalb": "methods",
+    "KMeans": "methods",
     "Kanezaki": "methods",
     "Kim": "methods",
     "MMT": "methods",
@@ -20,7 +22,18 @@ _HOME_OF = {
     "__version__": "_version",
 }
 
-__all__ = ["MMT", "Kanezaki", "Kim", "Model", "__version__", "load", "segment", "train"]
+__all__ = [
+    "MMT",
+    "Felzenszwalb",
+    "KMeans",
+    "Kanezaki",
+    "Kim",
+    "Model",
+    "__version__",
+    "load",
+    "segment",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
