@@ -409,7 +409,8 @@ class KMeans(Method):
     summary = "Groups pixels of similar intensity or colour; ready at once."
     source = "Lloyd, IEEE TIT 1982"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "plain": {"smoothing_px": 0.0, "colour": "rgb", "intensity": "full"}
+        "plain": {"smoothing_px": 0.0, "colour": "rgb", "intensity": "full"},
+        "nuclei": {"n_labels": 2},
     }
 
     n_labels: int = setting(
@@ -468,6 +469,10 @@ class Felzenszwalb(Method):
     title = "Felzenszwalb"
     summary = "Connected regions bounded by edges; ready at once."
     source = "Felzenszwalb and Huttenlocher, IJCV 2004"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tissue": {"scale": 700.0, "min_size": 400},
+        "nuclei": {"scale": 50.0, "min_size": 50},
+    }
     trains = False
 
     scale: float = setting(
