@@ -70,8 +70,8 @@ def many_to_one_accuracy(labels: ArrayLike, truth: ArrayLike) -> float:
     Information Retrieval, 2008, section 16.3. Splitting labels never lowers it.
     """
     t = _tabulate(labels, truth)
-    firsts = np.flatnonzero(np.diff(t.row, prepend=-1))
-    return float(np.maximum.reduceat(t.n, firsts).sum() / t.n.sum())
+    first = np.flatnonzero(np.diff(t.row, prepend=-1))  # of each row
+    return float(np.maximum.reduceat(t.n, first).sum() / t.n.sum())
 
 
 class KimMiou(NamedTuple):
@@ -86,8 +86,7 @@ class KimMiou(NamedTuple):
 
 
 @_metric(
-    "Each mean above 0, to 1: ``all`` over the segments of every annotator, ``fine`` and\n"
-    "    ``coarse`` of the one with most and with fewest (the first of equals).",
+    "Means above 0, to 1: of all annotators, the one with most segments and the one with fewest.",
     truth="array_like of int or bool, the shape of `labels`; or a list, tuple or stack of such\n"
     "    One label image an annotator. Each value is a segment, 0 too, even where scattered.",
 )
@@ -105,9 +104,9 @@ def kim_miou(labels: ArrayLike, truth: ArrayLike | list[Any] | tuple[Any, ...]) 
     pairs = [_checked(labels, annotation) for annotation in annotations]
     pieces = _components(pairs[0][0])
     best = [_best_ious(_tabulate(pieces, annotation)) for _, annotation in pairs]
-    pooled, fine, coarse = np.concatenate(best), max(best, key=len), min(best, key=len)
-    means = (float(pooled.mean()), float(fine.mean()), float(coarse.mean()))
-    return KimMiou(*means, len(pooled), len(fine), len(coarse))
+    every, fine, coarse = np.concatenate(best), max(best, key=len), min(best, key=len)
+    means = (float(every.mean()), float(fine.mean()), float(coarse.mean()))
+    return KimMiou(*means, len(every), len(fine), len(coarse))
 
 
 @_metric("0 to 1; nan where the truth is all 0: there is nothing to find.")
@@ -115,8 +114,7 @@ def foreground_iou(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return the best IoU of any single label with the foreground F, where the truth is not 0.
 
     ``max_i |L_i & F| / |L_i | F|``; Jaccard, New Phytologist 11, 1912. Every label is tried, 0
-    included: unsupervised labels come in no order. Objects with an id each count as one
-    foreground only when joined first, ``foreground_iou(labels != 0, truth)``.
+    too, as they come in no order. For objects with an id each, pass ``labels != 0``.
     """
     t = _tabulate(labels, truth)
     inside = np.bincount(t.row, t.n * (t.truths[t.col] != 0))
@@ -139,8 +137,7 @@ def covering(labels: ArrayLike, truth: ArrayLike) -> float:
 def rand_index(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return the share of pixel pairs that both images join or both separate.
 
-    ``(TP + TN) / (TP + TN + FP + FN)``; Rand, JASA 66, 1971. Its mean over annotators is the
-    probabilistic Rand index (PRI) of the Berkeley benchmark.
+    ``(TP + TN) / (TP + TN + FP + FN)``; Rand, JASA 66, 1971. Mean over annotators: Berkeley's PRI.
     """
     tp, fp, fn, tn = _pair_counts(_tabulate(labels, truth))
     return float((tp + tn) / (tp + tn + fp + fn)) if tp + tn + fp + fn else 1.0
@@ -178,13 +175,12 @@ def boundary_f(labels: ArrayLike, truth: ArrayLike, *, tolerance_px: float = 2.0
 
     ``2 P R / (P + R)``, P the share of boundary pixels of the labels within the tolerance of one
     of the truth, R the reverse; Csurka, Larlus and Perronnin, BMVC 2013. A pixel is boundary where
-    the next one along an axis differs: a thin line. Many may match one; the Berkeley
-    benchmark (tolerance 0.0075 of the diagonal) matches one to one.
+    the next one along an axis differs: thin lines. Berkeley's measure matches one to one.
     """
     if not tolerance_px >= 0:
         raise ValueError(f"tolerance_px must be 0 or more, got {tolerance_px}: use a distance")
     ours, true = (_boundary(image) for image in _checked(labels, truth))
-    if not (ours.any() and true.any()):
+    if not ours.any() or not true.any():
         return float(ours.any() == true.any())
     precision = _near(true, tolerance_px)[ours].mean()
     recall = _near(ours, tolerance_px)[true].mean()
@@ -208,9 +204,9 @@ class _Table(NamedTuple):
     truths: NDArray[Any]  # (B,)
     row: NDArray[np.intp]  # (pairs that occur,), ascending
     col: NDArray[np.intp]  # (pairs that occur,)
-    n: NDArray[np.float64]  # (pairs that occur,), above 0; floats count exactly up to 2**53
-    a: NDArray[Any]  # (A,) pixels of each label, float
-    b: NDArray[Any]  # (B,) pixels of each true label, float
+    n: NDArray[np.float64]  # (pairs that occur,), above 0; exact up to 2**53
+    a: NDArray[Any]  # (A,) pixels of each label, float64
+    b: NDArray[Any]  # (B,) pixels of each true label, float64
 
 
 def _tabulate(labels: ArrayLike, truth: ArrayLike) -> _Table:
@@ -241,8 +237,8 @@ def _checked(labels: ArrayLike, truth: ArrayLike) -> tuple[NDArray[Any], NDArray
 
 def _coded(image: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Return each pixel's place (N,) in the ascending values (K,) of the image, and these."""
-    flat = image.ravel().astype(image.dtype.newbyteorder("="), copy=False)
-    flat = flat.view(np.uint8) if flat.dtype == bool else flat
+    kind = image.dtype.str[1:].replace("b", "u")  # in the machine's byte order; bool as uint8
+    flat = image.ravel().astype(kind, copy=False)
     low, high = flat.min(), flat.max()
     if int(high) - int(low) > max(flat.size, 2**16):
         return np.unique(flat, return_inverse=True)[::-1]
@@ -254,8 +250,7 @@ def _coded(image: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
 
 
 def _best_ious(t: _Table) -> NDArray[np.float64]:
-    """Return the best IoU that each true label has with any label, (B,)."""
-    best = np.zeros(len(t.b))
+    best = np.zeros(len(t.b))  # of each true label, with any label
     np.maximum.at(best, t.col, t.n / (t.a[t.row] + t.b[t.col] - t.n))
     return best
 
@@ -268,21 +263,23 @@ def _pair_counts(t: _Table) -> tuple[float, float, float, float]:
 
 def _partners(t: _Table) -> NDArray[np.intp]:
     """Return the place of each label's partner among the true labels, -1 for none, (A,)."""
-    k, m = len(t.a), len(t.b)
-    # The solver matches every label, so each gets a stand-in partner of its own. The 1 on every
-    # edge ranks nothing (a matching has k edges) but keeps the stand-ins, worth 0, from being
-    # read as empty cells.
-    ends = (np.append(t.row, np.arange(k)), np.append(t.col, np.arange(m, m + k)))
+    flip = len(t.a) > len(t.b)  # the solver takes far longer from the larger side
+    row, col = (t.col, t.row) if flip else (t.row, t.col)
+    k, m = sorted((len(t.a), len(t.b)))
+    # The solver matches all k, so each gets a stand-in partner. The 1 on every edge ranks nothing
+    # (a matching has k edges) but keeps the stand-ins, worth 0, from being read as empty cells.
+    ends = (np.append(row, np.arange(k)), np.append(col, np.arange(m, m + k)))
     graph = sparse.csr_array((np.append(t.n + 1, np.ones(k)), ends))
-    partner = csgraph.min_weight_full_bipartite_matching(graph, maximize=True)[1]
-    return np.where(partner < m, partner, -1)
+    left, right = csgraph.min_weight_full_bipartite_matching(graph, maximize=True)
+    inverse = np.full(m + k, -1)
+    inverse[right] = left
+    return inverse[:m] if flip else np.where(right < m, right, -1)
 
 
 def _components(image: NDArray[Any]) -> NDArray[Any]:
-    """Return a number for each connected piece of equal label, face neighbours within 3 axes."""
+    """Number the connected pieces of equal label, each (Z, Y, X) frame for itself."""
     frames = (_coded(image)[0] + 1).reshape(-1, *(1, 1, *image.shape)[-3:])  # (T, Z, Y, X)
-    # scikit-image stops at three axes: stack the frames, kept apart by a plane of background.
-    stack = np.pad(frames, ((0, 0), (0, int(len(frames) > 1)), (0, 0), (0, 0)))
+    stack = np.pad(frames, ((0, 0), (0, int(len(frames) > 1)), (0, 0), (0, 0)))  # 0 keeps apart
     pieces = connected_pieces(stack.reshape(-1, *stack.shape[2:]), background=0, connectivity=1)
     return np.asarray(pieces).reshape(stack.shape)[:, : frames.shape[1]].reshape(image.shape)
 

@@ -169,6 +169,12 @@ class Model:
             )
         return planes
 
+    def predict_plane(self, plane: NDArray[Any]) -> Labels:
+        """Label one plane of (C, Y, X), in the image's own values."""
+        pixels, valid = self.scaling.apply(plane)
+        clusters, _ = engine.predictor(self.weights, self.method)(pixels)
+        return recoloured(np.where(valid, clusters, -1), self.label_of())
+
     def fill(
         self,
         planes: Planes,
@@ -213,7 +219,7 @@ class Model:
         arrays = {f"weights/{name}": value for name, value in self.weights.items()}
         arrays |= {"scaling/low": self.scaling.low, "scaling/high": self.scaling.high}
         arrays |= {"colours": self.colours, "sizes": self.sizes, "classes": self.classes}
-        arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+        arrays = {name: np.asarray(value, order="C") for name, value in arrays.items()}
         data = safetensors.numpy.save(arrays, metadata={_HEADER: json.dumps(header)})
         # Written beside the target and moved there whole, so that no half file is ever seen.
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
@@ -231,10 +237,11 @@ class Model:
         return load(path)
 
 
-def recoloured(clusters: NDArray[np.int32], label_of: NDArray[np.int64]) -> Labels:
+def recoloured(clusters: NDArray[np.integer], label_of: NDArray[np.int64]) -> Labels:
     """Turn clusters into labels; cluster -1 becomes label 0."""
     table = np.append(label_of, 0).astype(np.int32)
-    return table[clusters]
+    labels: Labels = table[clusters]
+    return labels
 
 
 def load(path: str | os.PathLike[str]) -> Model:

@@ -33,6 +33,7 @@ class Segmentation:
     clusters: NDArray[np.int32]
     """(..., Y, X): cluster of each pixel, -1 where it is not finite."""
     uncertainty: Uncertainty | None
+    method: Method
     model: Model | None
     """None for methods whose regions are local; their clusters are the regions, by size."""
 
@@ -251,7 +252,7 @@ def predict_steps(
         yield Step("labelling", index + 1, len(planes), (), (model.n_clusters,), lambda: model)
     if mask is not None:
         clusters[np.asarray(mask) == 0] = -1
-    return Segmentation(clusters, uncertainty, model)
+    return Segmentation(clusters, uncertainty, model.method, model)
 
 
 def _region_steps(
@@ -280,7 +281,7 @@ def _region_steps(
     sizes = np.bincount(clusters[clusters >= 0], minlength=count)
     number = np.full(count + 1, -1, np.int32)  # the last one is for cluster -1
     number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
-    return Segmentation(number[clusters], None, None)
+    return Segmentation(number[clusters], None, method, None)
 
 
 def _images(image: ArrayLike | Sequence[ArrayLike], axes: str | None) -> list[Planes]:

@@ -1,0 +1,52 @@
+# Each target sets up all that it needs: a virtual environment in .venv, and on Debian as root the
+# system packages of Qt and Xvfb.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := python3-venv xvfb xauth libegl1 libgl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 \
+	libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 \
+	libxcb-shape0 libxcb-xinerama0 fonts-dejavu-core
+# A window needs a display: the one that is there, or a virtual one.
+SHOWN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)),$(filter Windows_NT,$(OS)))
+WINDOW := $(if $(SHOWN),,xvfb-run -a -s "-screen 0 1400x900x24")
+
+.PHONY: demo test lint docs screenshots bench-engine clean system
+
+demo: $(READY)
+	$(WINDOW) $(BIN)/python -m napari_mmtseg._napari.demo $(if $(SHOWN),,--output demo-output)
+
+test: $(READY) lint
+	$(WINDOW) $(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+screenshots: $(READY)
+	$(WINDOW) $(BIN)/python docs/screenshots.py
+
+$(READY): pyproject.toml constraints.txt | system
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[napari]" --group test
+	touch $@
+
+system:
+ifeq ($(shell uname -s),Linux)
+	@missing=; for package in $(PACKAGES); do \
+		dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq $$missing; \
+		else echo "Once, for Qt and Xvfb: sudo apt-get install$$missing"; fi; \
+	fi
+endif
+
+clean:
+	rm -rf $(VENV) docs/_build docs/generated demo-output dist

@@ -1,0 +1,92 @@
+"""A form made from a method's declaration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magicgui.widgets import create_widget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_mmtseg.methods import Method, Setting
+
+
+class SettingsForm(QWidget):
+    """Shows the settings of one method: the basic ones, and the rest under "Advanced"."""
+
+    changed = Signal()
+
+    def __init__(self, method: type[Method], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._class = method
+        self._fields = {one.name: self._field(one) for one in method.settings()}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._rows(basic=True))
+        self.advanced = QCollapsible("Advanced", self)
+        self.advanced.addWidget(self._rows(basic=False))
+        layout.addWidget(self.advanced)
+
+    def method(self) -> Method:
+        """Return the settings shown.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a value is out of its range.
+        """
+        return self._class(**{name: field.value for name, field in self._fields.items()})
+
+    def show_method(self, method: Method) -> None:
+        """Show these settings."""
+        self.blockSignals(True)
+        for name, field in self._fields.items():
+            field.value = getattr(method, name)
+        self.blockSignals(False)
+        self.changed.emit()
+
+    def _rows(self, *, basic: bool) -> QWidget:
+        box = QWidget(self)
+        rows = QFormLayout(box)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for one in self._class.settings():
+            if one.basic == basic:
+                label = QLabel(one.label)
+                label.setToolTip(one.help)
+                rows.addRow(label, self._explained(one))
+        return box
+
+    def _explained(self, one: Setting) -> QWidget:
+        """Put the unit, or what 0 stands for, beside the field."""
+        field = self._fields[one.name]
+        if not (one.zero or one.unit):
+            native: QWidget = field.native
+            return native
+        beside = QLabel()
+        beside.setEnabled(False)
+
+        def explain(value: float) -> None:
+            beside.setText(one.zero if one.zero and value == 0 else one.unit)
+
+        field.changed.connect(explain)
+        explain(field.value)
+        row = QWidget(self)
+        cells = QHBoxLayout(row)
+        cells.setContentsMargins(0, 0, 0, 0)
+        cells.addWidget(field.native)
+        cells.addWidget(beside)
+        return row
+
+    def _field(self, one: Setting) -> Any:
+        options: dict[str, Any] = {"tooltip": one.help}
+        if one.choices:
+            options["choices"] = one.choices
+        elif one.type is not bool:
+            options |= {"min": one.ge, "max": one.le}
+            if one.step is not None:
+                options["step"] = one.step
+        field = create_widget(value=one.default, annotation=one.type, options=options)
+        field.changed.connect(lambda: self.changed.emit())
+        return field

@@ -1,0 +1,186 @@
+"""Image layers in, result layers out: pixels, axes, transforms, features and provenance."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from napari.layers import Image, Labels, Layer
+from numpy.typing import NDArray
+
+from napari_mmtseg.arrays import Planes
+from napari_mmtseg.segmentation import Segmentation
+
+METADATA_KEY = "napari-mmtseg"
+
+
+class Source(NamedTuple):
+    """Pixels taken from layers, with their axes named."""
+
+    data: NDArray[Any]
+    axes: str
+
+
+def axes_choices(layer: Image) -> list[str]:
+    """List the axes that a layer can have, the likeliest first.
+
+    The layer's own axis labels decide where they are set. Otherwise napari says which two axes are
+    in view, and the sliders before them are the user's to name.
+    """
+    named = [str(label)[:1].upper() for label in layer.axis_labels]
+    if len(set(named)) == len(named) and set(named) <= set("TZCYX") and named[-2:] == ["Y", "X"]:
+        return ["".join(named)]
+    before = {0: [""], 1: ["Z", "T", "C"], 2: ["TZ", "ZC", "CZ", "TC", "CT"], 3: ["TZC", "TCZ"]}
+    return [sliders + "YX" for sliders in before.get(layer.ndim - 2, [])]
+
+
+def check(layers: Sequence[Image], axes: str) -> None:
+    """Say what is wrong with taking these layers together, without reading their pixels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one cannot be segmented, or if several cannot be channels of one image.
+    """
+    for layer in layers:
+        Planes(_data(layer), axes + "S" if layer.rgb else axes)
+    shapes = {one.name: tuple(int(n) for n in _data(one).shape[: one.ndim]) for one in layers}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
+    if len(layers) > 1 and "C" in axes:
+        raise ValueError("Images taken together become channels, so C cannot be one of their axes")
+
+
+def read(layers: Sequence[Image], axes: str) -> Source:
+    """Take the pixels of one layer, or of several of one shape as channels.
+
+    Parameters
+    ----------
+    layers : sequence of Image
+        At least one, and nothing that `check` complains of.
+    axes : str
+        Axes of a layer without its colours, such as "ZYX".
+    """
+    if len(layers) == 1:
+        return Source(np.asarray(_data(layers[0])), axes_of(layers, axes))
+    channels = [np.asarray(_data(one)) for one in layers]
+    channels = [a if one.rgb else a[..., None] for one, a in zip(layers, channels, strict=True)]
+    return Source(np.concatenate(channels, axis=-1), axes_of(layers, axes))
+
+
+def axes_of(layers: Sequence[Image], axes: str) -> str:
+    """Return the axes of what `read` gives."""
+    if len(layers) > 1:
+        return axes + "C"
+    return axes + "S" if layers[0].rgb else axes
+
+
+def plane_in_view(layer: Image, axes: str, point: Sequence[float]) -> int:
+    """Return the index of the plane at a point of the world, as `arrays.Planes` counts them."""
+    position = layer.world_to_data(point)
+    sizes = _data(layer).shape
+    stack = [i for i, axis in enumerate(axes) if axis in "TZ"]
+    index = 0
+    for i in stack:
+        index = index * sizes[i] + int(np.clip(round(position[i]), 0, sizes[i] - 1))
+    return index
+
+
+def placement(layer: Image, axes: str) -> dict[str, Any]:
+    """Return the keywords that put a result where its image is: transforms, units and axis labels.
+
+    Axes left out of the result (channels) are left out of each.
+    """
+    kept = [i for i, axis in enumerate(axes) if axis != "C"]
+    rotate = np.atleast_2d(layer.rotate)
+    if rotate.size == 1 or rotate.shape[0] != layer.ndim:
+        rotate = _as_matrix(layer.rotate, layer.ndim)
+    shear = np.eye(layer.ndim)
+    shear[np.triu_indices(layer.ndim, 1)] = layer.shear
+    affine = np.asarray(layer.affine.affine_matrix)
+    both = np.ix_(kept, kept)
+    corner = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
+    return {
+        "scale": np.asarray(layer.scale)[kept],
+        "translate": np.asarray(layer.translate)[kept],
+        "rotate": rotate[both],
+        "shear": shear[both][np.triu_indices(len(kept), 1)],
+        "affine": affine[corner],
+        "units": tuple(layer.units[i] for i in kept),
+        "axis_labels": tuple(layer.axis_labels[i] for i in kept),
+    }
+
+
+def features(labels: NDArray[np.integer]) -> pd.DataFrame:
+    """Count the pixels of each label: columns index, pixels and share (of all pixels)."""
+    counts = np.bincount(labels.ravel())
+    present = np.flatnonzero(counts)
+    pixels = counts[present]
+    return pd.DataFrame({"index": present, "pixels": pixels, "share": pixels / labels.size})
+
+
+def provenance(
+    result: Segmentation, layers: Sequence[Image], axes: str, seconds: float
+) -> dict[str, Any]:
+    """Record how a result was made: settings, seed, versions, image, axes and time taken."""
+    packages = ("napari-mmtseg", "napari", "torch", "numpy", "scikit-image")
+    return {
+        METADATA_KEY: {
+            "settings": result.method.to_dict(),
+            "image": [layer.name for layer in layers],
+            "axes": axes,
+            "seconds": round(seconds, 3),
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {"python": platform.python_version()}
+            | {name: _version(name) for name in packages},
+        }
+    }
+
+
+def result_layers(
+    result: Segmentation, name: str, placed: dict[str, Any], metadata: dict[str, Any]
+) -> tuple[Labels, Image | None]:
+    """Make the Labels layer of a result, and the uncertainty layer if there is one."""
+    labels = result.labels()
+    layer = Labels(labels, name=name, features=features(labels), metadata=metadata, **placed)
+    if result.uncertainty is None:
+        return layer, None
+    uncertainty = Image(
+        result.uncertainty,
+        name=f"{name} uncertainty",
+        colormap="inferno",
+        contrast_limits=(0, 1),
+        blending="additive",
+        metadata=metadata,
+        **placed,
+    )
+    return layer, uncertainty
+
+
+def is_usable(layer: Layer) -> bool:
+    """Whether a layer can be segmented."""
+    return isinstance(layer, Image)
+
+
+def _data(layer: Image) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:
+    matrix = np.eye(ndim)
+    inner = np.atleast_2d(np.asarray(rotate, float))
+    matrix[-len(inner) :, -len(inner) :] = inner
+    return matrix
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

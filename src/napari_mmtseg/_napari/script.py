@@ -1,0 +1,52 @@
+"""Write the Python that repeats a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_mmtseg.methods import Method
+
+
+def as_python(
+    method: Method, layers: Sequence[str], axes: str, *, together: bool, uncertainty: bool
+) -> str:
+    """Return a script for the napari console that repeats a run.
+
+    Parameters
+    ----------
+    method : Method
+        The settings.
+    layers : sequence of str
+        Names of the image layers.
+    axes : str
+        Axes of the image handed to `segment`.
+    together : bool
+        Whether several layers are taken as channels.
+    uncertainty : bool
+        Whether the uncertainty is wanted.
+    """
+    cls = type(method)
+    changed = [s.name for s in cls.settings() if getattr(method, s.name) != s.default]
+    settings = ", ".join(f"{name}={getattr(method, name)!r}" for name in changed)
+    lines = ["import napari"]
+    if together:
+        lines.append("import numpy as np")
+    lines += [
+        "",
+        f"from napari_mmtseg import {', '.join(sorted((cls.__name__, 'segment'), key=str.lower))}",
+        "",
+        "viewer = napari.current_viewer()",
+    ]
+    if together:
+        names = ", ".join(repr(name) for name in layers)
+        lines.append(f"channels = [viewer.layers[name].data for name in ({names})]")
+        lines.append("image = np.stack(channels, axis=-1)")
+    else:
+        lines.append(f"image = viewer.layers[{layers[0]!r}].data")
+    call = f"segment(image, {cls.__name__}({settings}), axes={axes!r}"
+    if uncertainty:
+        lines.append(f"labels, uncertainty = {call}, return_uncertainty=True)")
+    else:
+        lines.append(f"labels = {call})")
+    lines.append("viewer.add_labels(labels)")
+    return "\n".join(lines) + "\n"
