@@ -8,7 +8,7 @@ import importlib.abc, sys
 
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt", "vispy"}:
+        if name.split(".")[0] in {"napari", "qtpy", "PyQt6", "PySide6", "magicgui", "superqt"}:
             raise ImportError(f"{name} is not installed here")
 
 sys.meta_path.insert(0, Refuse())

@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_mmtseg._version import __version__
-    from napari_mmtseg.methods import MMT
+    from napari_mmtseg.methods import MMT, Felzenszwalb, Kanezaki, Kim, KMeans
     from napari_mmtseg.model import Model, load
     from napari_mmtseg.segmentation import segment, train
 
 _HOME_OF = {
+    "Felzenszwalb": "methods",
+    "KMeans": "methods",
+    "Kanezaki": "methods",
+    "Kim": "methods",
     "MMT": "methods",
     "Model": "model",
     "load": "model",
@@ -18,7 +22,18 @@ _HOME_OF = {
     "__version__": "_version",
 }
 
-__all__ = ["MMT", "Model", "__version__", "load", "segment", "train"]
+__all__ = [
+    "MMT",
+    "Felzenszwalb",
+    "KMeans",
+    "Kanezaki",
+    "Kim",
+    "Model",
+    "__version__",
+    "load",
+    "segment",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

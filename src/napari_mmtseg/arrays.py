@@ -111,7 +111,12 @@ class Sample(NamedTuple):
 
     pixels: list[NDArray[np.float32]]  # each (C, Y, X) in 0..1
     valid: list[NDArray[np.bool_]]  # each (Y, X), False where a pixel does not count
-    scribbles: list[NDArray[np.int64]] | None  # each (Y, X): the user's class, 0 where unpainted
+    scribbles: list[NDArray[np.int64]] | None = None
+    """Each (Y, X): the user's class, 0 where unpainted."""
+    superpixels: list[NDArray[np.int64]] | None = None
+    """Each (Y, X): regions for Kanezaki's method to use in place of its own."""
+    is_rgb: bool = False
+    """Whether the channels are red, green and blue."""
 
     @property
     def n_channels(self) -> int:

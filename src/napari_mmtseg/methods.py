@@ -88,6 +88,8 @@ class Method:
     trains: ClassVar[bool] = True
     """Whether it learns a model that can be kept; False for methods whose regions are local."""
     has_uncertainty: ClassVar[bool] = False
+    takes_scribbles: ClassVar[bool] = False
+    """Whether strokes of the user guide the training."""
 
     seed: int = setting(
         0,
@@ -161,6 +163,18 @@ class Method:
 class NetworkMethod(Method):
     """What the methods that train a network on the image have in common."""
 
+    takes_scribbles: ClassVar[bool] = True
+
+    n_labels: int = setting(
+        0,
+        "Labels at most",
+        "How many labels the result may have. Labels that look alike are merged until so many "
+        "are left; automatic keeps what the training found.",
+        ge=0,
+        le=512,
+        zero="automatic",
+        basic=True,
+    )
     n_iterations: int = setting(
         60,
         "Iterations",
@@ -187,9 +201,17 @@ class NetworkMethod(Method):
     min_labels: int = setting(
         2,
         "Minimum labels",
-        "Training stops when no more than this many labels are left.",
+        "Training stops when no more than this many labels are left, or as many as were painted.",
         ge=1,
         le=512,
+    )
+    scribble_weight: float = setting(
+        0.5,
+        "Scribble weight",
+        "How strongly painted strokes bind their pixels to the painted class; 0 leaves them free.",
+        ge=0,
+        le=1000,
+        step=0.1,
     )
     learning_rate: float = setting(
         0.1, "Learning rate", "Step size of gradient descent.", ge=1e-6, le=10, step=0.01
@@ -262,16 +284,6 @@ class MMT(NetworkMethod):
     }
     has_uncertainty = True
 
-    n_labels: int = setting(
-        0,
-        "Labels at most",
-        "How many labels the result may have. Labels that look alike are merged until so many "
-        "are left; automatic keeps what the training found.",
-        ge=0,
-        le=512,
-        zero="automatic",
-        basic=True,
-    )
     continuity: float = setting(
         5.0,
         "Smoothness (beta)",
@@ -296,7 +308,207 @@ class MMT(NetworkMethod):
     )
 
 
-METHODS: dict[str, type[Method]] = {cls.__name__: cls for cls in (MMT,)}
+@dataclass(frozen=True, kw_only=True)
+class Kim(NetworkMethod):
+    """Differentiable feature clustering: a network that sharpens and smooths its own labels.
+
+    Source: Kim, Kanezaki and Tanaka, "Unsupervised Learning of Image Segmentation Based on
+    Differentiable Feature Clustering", IEEE TIP 29, 2020. `Kim.preset("paper")` is their setting
+    for photographs taken literally.
+    """
+
+    title = "Kim 2020"
+    summary = "One network with neighbouring pixels held together."
+    source = "Kim et al., IEEE TIP 2020"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "n_iterations": 1000,
+            "width": 100,
+            "n_blocks": 3,
+            "continuity": 5.0,
+            "min_labels": 3,
+            "reduction": 1,
+            "intensity": "full",
+        }
+    }
+
+    similarity: float = setting(
+        1.0,
+        "Similarity weight",
+        "Weight of the cross-entropy to the network's own labels: higher makes it surer of them.",
+        ge=0,
+        le=1000,
+        step=0.5,
+    )
+    continuity: float = setting(
+        5.0,
+        "Smoothness (mu)",
+        "Weight of the total variation: higher gives fewer and larger regions.",
+        ge=0,
+        le=1000,
+        step=1,
+        basic=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kanezaki(NetworkMethod):
+    """A network whose labels agree within small regions of similar pixels (superpixels).
+
+    Source: Kanezaki, "Unsupervised Image Segmentation by Backpropagation", ICASSP 2018.
+    `Kanezaki.preset("paper")` is the setting of the published code taken literally; it needs an
+    image of at least 10,000 pixels.
+    """
+
+    title = "Kanezaki 2018"
+    summary = "One network with the pixels of a superpixel held together."
+    source = "Kanezaki, ICASSP 2018"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "n_iterations": 1000,
+            "width": 100,
+            "n_blocks": 2,
+            "n_superpixels": 10_000,
+            "compactness": 100.0,
+            "min_labels": 3,
+            "reduction": 1,
+            "intensity": "full",
+        }
+    }
+
+    n_superpixels: int = setting(
+        0,
+        "Superpixels",
+        "Small regions (SLIC) a plane whose pixels share a label: more keep finer detail, fewer "
+        "give larger regions. Automatic makes one for each 25 working pixels.",
+        ge=0,
+        le=1_000_000,
+        zero="automatic",
+        basic=True,
+    )
+    compactness: float = setting(
+        10.0,
+        "Compactness",
+        "High makes the superpixels square, low lets them follow edges in the image. In units of "
+        "lightness, 0 to 100.",
+        ge=0.001,
+        le=10_000,
+        step=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KMeans(Method):
+    """k-means on the pixels: each belongs to the nearest of k mean intensities or colours.
+
+    Source: Lloyd, "Least squares quantization in PCM", IEEE TIT 28, 1982, as scikit-learn has it.
+    `KMeans.preset("plain")` takes intensities as they are, without smoothing.
+    """
+
+    title = "k-means"
+    summary = "Groups pixels of similar intensity or colour; ready at once."
+    source = "Lloyd, IEEE TIT 1982"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "plain": {"smoothing_px": 0.0, "colour": "rgb", "intensity": "full"},
+        "nuclei": {"n_labels": 2},
+    }
+
+    n_labels: int = setting(
+        3,
+        "Labels (k)",
+        "How many groups to make; fewer if the image has fewer different values.",
+        ge=2,
+        le=256,
+        basic=True,
+    )
+    smoothing_px: float = setting(
+        1.0,
+        "Smoothing",
+        "Sigma of the Gaussian blur that quietens noise before the pixels are grouped.",
+        ge=0,
+        le=100,
+        step=0.5,
+        unit="px",
+        zero="none",
+        basic=True,
+    )
+    colour: Literal["lab", "rgb"] = setting(
+        "lab",
+        "Colour space",
+        "For RGB images. lab: CIELAB, where distances are differences as the eye sees them. rgb: "
+        "red, green and blue as they are.",
+    )
+    position_weight: float = setting(
+        0.0,
+        "Position weight",
+        "How much the place of a pixel counts. At 1, the longer side of the image counts as much "
+        "as the step from black to white.",
+        ge=0,
+        le=100,
+        step=0.1,
+        zero="none",
+    )
+    n_restarts: int = setting(
+        4,
+        "Restarts",
+        "Runs from different random starts; the one with the smallest distances is kept.",
+        ge=1,
+        le=100,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Felzenszwalb(Method):
+    """Regions grown along the weakest borders first, each plane for itself.
+
+    Source: Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation", IJCV 59,
+    2004, as scikit-image has it. Regions are local: they have no meaning in another plane, so
+    there is no model to keep; ids are unique over a stack.
+    """
+
+    title = "Felzenszwalb"
+    summary = "Connected regions bounded by edges; ready at once."
+    source = "Felzenszwalb and Huttenlocher, IJCV 2004"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tissue": {"scale": 700.0, "min_size": 400},
+        "nuclei": {"scale": 50.0, "min_size": 50},
+    }
+    trains = False
+
+    scale: float = setting(
+        300.0,
+        "Scale",
+        "Higher gives fewer and larger regions. In units of intensities from 0 to 255, whatever "
+        "the image's own are, as in the paper.",
+        ge=0,
+        le=1_000_000,
+        step=50,
+        basic=True,
+    )
+    sigma: float = setting(
+        0.8,
+        "Smoothing (sigma)",
+        "Sigma of the Gaussian blur that quietens noise before regions grow.",
+        ge=0,
+        le=100,
+        step=0.1,
+        unit="px",
+        zero="none",
+    )
+    min_size: int = setting(
+        50,
+        "Smallest region",
+        "Smaller regions join a neighbour.",
+        ge=1,
+        le=1_000_000,
+        unit="px",
+        basic=True,
+    )
+
+
+METHODS: dict[str, type[Method]] = {
+    cls.__name__: cls for cls in (MMT, Kim, Kanezaki, KMeans, Felzenszwalb)
+}
 
 
 def method_from_dict(data: Mapping[str, Any]) -> Method:

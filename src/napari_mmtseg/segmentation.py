@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mmtseg import engine
 from napari_mmtseg.arrays import Planes, Sample, Scaling
 from napari_mmtseg.engine import Learned, Step, Weights
-from napari_mmtseg.methods import MMT, Method
+from napari_mmtseg.methods import METHODS, MMT, Kanezaki, Method
 from napari_mmtseg.model import Labels, Model, Uncertainty, recoloured
 
 R = TypeVar("R")
@@ -23,6 +23,7 @@ Run = Generator[Step, bool | None, R]
 OnStep = Callable[[Step], bool | None]
 
 _SAMPLE_VALUES = 8_000_000
+_MAX_CLASS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,25 @@ class Segmentation:
     clusters: NDArray[np.int32]
     """(..., Y, X): cluster of each pixel, -1 where it is not finite."""
     uncertainty: Uncertainty | None
-    model: Model
+    method: Method
+    model: Model | None
+    """None for methods whose regions are local; their clusters are the regions, by size."""
 
     def labels(self, n_labels: int | None = None) -> Labels:
-        """Return the labels, merged to n_labels if given; nothing is computed anew."""
+        """Return the labels, merged to n_labels if given; nothing is computed anew.
+
+        Raises
+        ------
+        ValueError
+            If regions without a model are to be merged.
+        """
+        if self.model is None:
+            if n_labels is not None:
+                raise ValueError(
+                    f"These regions cannot be merged to {n_labels} labels (n_labels): the method "
+                    "learns nothing that tells which ones belong together"
+                )
+            return self.clusters + np.int32(1)
         return recoloured(self.clusters, self.model.label_of(n_labels))
 
 
@@ -129,6 +145,7 @@ def train(
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     initial: Weights | None = None,
+    superpixels: ArrayLike | None = None,
     on_step: OnStep | None = None,
 ) -> Model:
     """Train a method on an image or stack, to label this or other images with it.
@@ -140,7 +157,11 @@ def train(
     method, axes, scribbles, mask, on_step
         As for `segment`.
     initial : mapping of str to array, optional
-        Weights to start from instead of random ones; for MMT "student1.conv1.weight" and so on.
+        Weights to start from instead of random ones, named as in the method's engine: for Kim and
+        Kanezaki "conv1.weight" and so on, for MMT "student1.conv1.weight".
+    superpixels : integer array-like, optional
+        For Kanezaki alone: small regions, of the shape of the labels, whose pixels share a label;
+        they take the place of its own.
 
     Returns
     -------
@@ -152,7 +173,13 @@ def train(
         As for `segment`.
     """
     run = train_steps(
-        image, method or MMT(), axes=axes, scribbles=scribbles, mask=mask, initial=initial
+        image,
+        method or MMT(),
+        axes=axes,
+        scribbles=scribbles,
+        mask=mask,
+        initial=initial,
+        superpixels=superpixels,
     )
     return _drain(run, on_step)
 
@@ -165,15 +192,19 @@ def train_steps(
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     initial: Weights | None = None,
+    superpixels: ArrayLike | None = None,
 ) -> Run[Model]:
     """Train step by step: yields each `Step`, returns the `Model`.
 
     Send True to stop and keep what is learned; close the generator to discard it.
     """
+    if not method.trains:
+        raise ValueError(
+            f"{type(method).__name__} learns nothing that could be kept: its regions are found "
+            "anew in each plane; call segment instead of train"
+        )
     images = _images(image, axes)
-    sample, scaling = _sample(images, method, scribbles, mask)
-    if not any(pixels.any() for pixels in sample.pixels):
-        warnings.warn("All pixels of the image are equal: it gets one label", stacklevel=3)
+    sample, scaling = _sample(images, method, scribbles, mask, superpixels)
 
     def as_model(learned: Learned) -> Model:
         return Model(method, scaling, images[0].is_rgb, *dataclasses.astuple(learned))
@@ -196,7 +227,13 @@ def segment_steps(
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Run[Segmentation]:
-    """Segment step by step: the steps of the training, then one for each plane labelled."""
+    """Segment step by step: the steps of the training, then one for each plane labelled.
+
+    A method that learns no model has the latter alone; stopping it leaves label 0 in the planes
+    that are not reached, and its snapshots are None.
+    """
+    if not method.trains:
+        return (yield from _region_steps(image, method, axes, scribbles, mask))
     model = yield from train_steps(image, method, axes=axes, scribbles=scribbles, mask=mask)
     result = yield from predict_steps(model, image, axes=axes, mask=mask)
     # The training sample may miss planes; the labels are numbered by what is really there.
@@ -215,7 +252,36 @@ def predict_steps(
         yield Step("labelling", index + 1, len(planes), (), (model.n_clusters,), lambda: model)
     if mask is not None:
         clusters[np.asarray(mask) == 0] = -1
-    return Segmentation(clusters, uncertainty, model)
+    return Segmentation(clusters, uncertainty, model.method, model)
+
+
+def _region_steps(
+    image: ArrayLike,
+    method: Method,
+    axes: str | None,
+    scribbles: ArrayLike | None,
+    mask: ArrayLike | None,
+) -> Run[Segmentation]:
+    """Find the regions of each plane and number them by size over the whole stack."""
+    planes = Planes(image, axes)
+    _, scaling = _sample([planes], method, scribbles, mask)
+    clusters = np.full(planes.shape, -1, np.int32)
+    flat = clusters.reshape(-1, *planes.shape[-2:])
+    hidden = None if mask is None else planes.side_image(mask, "mask") == 0
+    count = 0
+    for index, plane in enumerate(planes):
+        pixels, valid = scaling.apply(plane)
+        if hidden is not None:
+            valid &= ~hidden[index]
+        found = np.unique(engine.regions(pixels, method)[valid], return_inverse=True)[1]
+        flat[index][valid] = found + count
+        count += int(found.max(initial=-1)) + 1
+        if (yield Step("labelling", index + 1, len(planes), (), (count,), lambda: None)):
+            break
+    sizes = np.bincount(clusters[clusters >= 0], minlength=count)
+    number = np.full(count + 1, -1, np.int32)  # the last one is for cluster -1
+    number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
+    return Segmentation(number[clusters], None, method, None)
 
 
 def _images(image: ArrayLike | Sequence[ArrayLike], axes: str | None) -> list[Planes]:
@@ -236,15 +302,25 @@ def _images(image: ArrayLike | Sequence[ArrayLike], axes: str | None) -> list[Pl
 
 
 def _sample(
-    images: list[Planes], method: Method, scribbles: ArrayLike | None, mask: ArrayLike | None
+    images: list[Planes],
+    method: Method,
+    scribbles: ArrayLike | None,
+    mask: ArrayLike | None,
+    superpixels: ArrayLike | None = None,
 ) -> tuple[Sample, Scaling]:
     """Read and scale planes chosen at random, all if they are few, and every painted one."""
-    if len(images) > 1 and (scribbles is not None or mask is not None):
-        raise ValueError("Scribbles and masks go with a single image; train on one, or leave them")
-    painted = None if scribbles is None else images[0].side_image(scribbles, "scribbles")
+    beside = (scribbles, mask, superpixels)
+    if len(images) > 1 and any(one is not None for one in beside):
+        raise ValueError(
+            "Scribbles, masks and superpixels go with a single image; train on one, or leave them"
+        )
+    painted = None if scribbles is None else _strokes(images[0], method, scribbles)
     hidden = None if mask is None else images[0].side_image(mask, "mask") == 0
-    if painted is not None and len(np.unique(painted[painted > 0])) < 2:
-        raise ValueError("The scribbles must hold at least two classes: paint a second one")
+    grouped = None if superpixels is None else images[0].side_image(superpixels, "superpixels")
+    if grouped is not None and not isinstance(method, Kanezaki):
+        raise ValueError(
+            f"{type(method).__name__} uses no superpixels; choose Kanezaki, or leave them"
+        )
     if hidden is not None and hidden.all():
         raise ValueError("The mask hides every pixel: paint where the image is to be used")
     all_planes = [(planes, index) for planes in images for index in range(len(planes))]
@@ -267,8 +343,32 @@ def _sample(
         if seen.size and seen.min() == seen.max():
             for plane in pixels:
                 plane[channel] = 0
-    strokes = None if painted is None else [painted[i].astype(np.int64) for _, i in chosen]
-    return Sample(pixels, valid, strokes), scaling
+    if not any(plane.any() for plane in pixels):
+        warnings.warn("All pixels of the image are equal: it gets one label", stacklevel=3)
+    strokes, regions = (
+        None if side is None else [side[i].astype(np.int64) for _, i in chosen]
+        for side in (painted, grouped)
+    )
+    return Sample(pixels, valid, strokes, regions, images[0].is_rgb), scaling
+
+
+def _strokes(planes: Planes, method: Method, scribbles: ArrayLike) -> NDArray[Any]:
+    """Return the scribbles as (P, Y, X), if the method can make something of them."""
+    if not method.takes_scribbles:
+        able = ", ".join(name for name, one in METHODS.items() if one.takes_scribbles)
+        raise ValueError(
+            f"{type(method).__name__} takes no scribbles; choose one of {able}, or leave them"
+        )
+    painted = planes.side_image(scribbles, "scribbles")
+    low, high = int(painted.min()), int(painted.max())
+    if low < 0 or high > _MAX_CLASS:
+        raise ValueError(
+            f"The scribbles must be 0 (unpainted) or a class from 1 to {_MAX_CLASS}, "
+            f"got {low if low < 0 else high}"
+        )
+    if len(np.unique(painted[painted > 0])) < 2:
+        raise ValueError("The scribbles must hold at least two classes: paint a second one")
+    return painted
 
 
 def _then(second: Callable[[Any], R], first: Callable[[], Any]) -> R:

@@ -132,7 +132,7 @@ def provenance(
     packages = ("napari-mmtseg", "napari", "torch", "numpy", "scikit-image")
     return {
         METADATA_KEY: {
-            "settings": result.model.method.to_dict(),
+            "settings": result.method.to_dict(),
             "image": [layer.name for layer in layers],
             "axes": axes,
             "seconds": round(seconds, 3),

@@ -94,6 +94,10 @@ class ResultPanel(QWidget):
     ) -> None:
         """Offer what can be done with a new result."""
         model = segmentation.model
+        if model is None:
+            self._result = None
+            self._merging.hide()
+            return
         shown = len(np.unique(model.label_of()))
         self._result = Result(layer, segmentation, placed, shown)
         self._merging.setVisible(model.n_clusters > 2)

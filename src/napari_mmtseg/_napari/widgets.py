@@ -21,7 +21,7 @@ from napari_mmtseg._napari.run_panel import RunPanel
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.worker import Done, Job, Preview, View
 from napari_mmtseg.arrays import Planes
-from napari_mmtseg.methods import METHODS, MMT, Method
+from napari_mmtseg.methods import METHODS, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, Method
 from napari_mmtseg.model import Model
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ class SegmentWidget(QWidget):
         self.preset = QComboBox()
         self.preset.setToolTip("Settings that belong together; changing one makes them custom.")
         self.picker = ImagePicker(self.viewer)
+        self.scribbles = self.picker.add_guide(
+            "Scribbles", "A Labels layer with a few strokes of each class; 0 is left to the method."
+        )
+        self.mask = self.picker.add_guide(
+            "Only where", "A Labels layer: pixels where it is 0 are left out and get label 0."
+        )
         self.uncertainty = QCheckBox("Uncertainty image")
         self.uncertainty.setToolTip(
             "Add an image of how far the two networks disagree: 0 agree, 1 disagree."
@@ -170,6 +176,7 @@ class SegmentWidget(QWidget):
         self.preset.clear()
         self.preset.addItems(["default", *cls.presets])
         self.uncertainty.setVisible(cls.has_uncertainty)
+        self.picker.show_guide(self.scribbles, cls.takes_scribbles)
         self.refresh()
 
     def _choose_preset(self) -> None:
@@ -222,6 +229,8 @@ class SegmentWidget(QWidget):
                 axes=source.axes,
                 method=None if model else method.to_dict(),
                 model=model,
+                scribbles=self.picker.guide_pixels(self.scribbles) if model is None else None,
+                mask=self.picker.guide_pixels(self.mask),
                 plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
             )
         )
@@ -291,3 +300,27 @@ class MMTWidget(SegmentWidget):
     """Segment with MMT."""
 
     first = MMT
+
+
+class KimWidget(SegmentWidget):
+    """Segment with Kim's differentiable feature clustering."""
+
+    first = Kim
+
+
+class KanezakiWidget(SegmentWidget):
+    """Segment with Kanezaki's backpropagation and superpixels."""
+
+    first = Kanezaki
+
+
+class KMeansWidget(SegmentWidget):
+    """Segment with k-means."""
+
+    first = KMeans
+
+
+class FelzenszwalbWidget(SegmentWidget):
+    """Segment with Felzenszwalb's graph."""
+
+    first = Felzenszwalb

@@ -94,5 +94,11 @@ def predictor(weights: Weights, method: Method) -> Predictor:
     return predict
 
 
+def regions(pixels: NDArray[np.float32], method: Method) -> NDArray[np.int64]:
+    """Find the regions (Y, X) of scaled pixels (C, Y, X), for a method that learns no model."""
+    found: NDArray[np.int64] = _engine_of(method).regions(pixels, method)
+    return found
+
+
 def _engine_of(method: Method) -> Any:
     return import_module(f"{__name__}.{type(method).__name__.lower()}")

@@ -13,18 +13,23 @@ def count_overlap(labels: Tensor, reference: Tensor, width: int) -> Tensor:
     return torch.bincount(labels * width + reference, minlength=width * width).view(width, width)
 
 
-def permutation(overlap: Tensor) -> Tensor:
+def permutation(overlap: Tensor, fixed: Tensor | None = None) -> Tensor:
     """Find the renumbering with the largest overlap (the Hungarian method).
 
     Parameters
     ----------
     overlap : (q, q) tensor
         Rows are the labels to renumber, columns the reference.
+    fixed : (n,) tensor of int64, optional
+        Labels that keep their numbers: those of painted classes.
 
     Returns
     -------
     (q,) tensor of int64
         `permutation[label]` is the label's number in the reference; no two share one.
     """
+    if fixed is not None and len(fixed):
+        overlap = overlap.clone()
+        overlap[fixed, fixed] += overlap.sum() + 1
     _, columns = linear_sum_assignment(overlap.cpu().numpy(), maximize=True)
     return torch.from_numpy(columns.astype(np.int64)).to(overlap.device)

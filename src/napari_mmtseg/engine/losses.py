@@ -10,14 +10,31 @@ IGNORED = -1
 
 
 def cross_entropy(responses: Tensor, target: Tensor) -> Tensor:
-    """Mean softmax cross-entropy over the pixels that are not IGNORED.
+    """Mean softmax cross-entropy over the pixels that are not IGNORED; 0 if all are.
 
     Parameters
     ----------
     responses : (B, q, Y, X) tensor
     target : (B, Y, X) tensor of int64
     """
-    return functional.cross_entropy(responses, target, ignore_index=IGNORED)
+    total = functional.cross_entropy(responses, target, ignore_index=IGNORED, reduction="sum")
+    return total / (target != IGNORED).sum().clamp(min=1)
+
+
+def scribble_loss(responses: Tensor, painted: Tensor | None) -> Tensor | float:
+    """Mean softmax cross-entropy to the painted class, over the painted pixels; 0 without any.
+
+    Parameters
+    ----------
+    responses : (B, q, Y, X) tensor
+    painted : (B, Y, X) tensor of int64 or None
+        Channel of the user's class, IGNORED where unpainted.
+    """
+    if painted is None:
+        return 0.0
+    here = painted != IGNORED
+    loss = functional.cross_entropy(responses.movedim(1, -1)[here], painted[here], reduction="sum")
+    return loss / here.sum().clamp(min=1)
 
 
 def total_variation(responses: Tensor) -> Tensor:

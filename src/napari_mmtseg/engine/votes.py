@@ -8,7 +8,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from napari_mmtseg.engine.losses import IGNORED
+
 _STRIP_VALUES = 16_000_000
+
+
+def majority(groups: Tensor, labels: Tensor, n_groups: int, n_labels: int) -> Tensor:
+    """Find the most common label of each group, the smallest one if several are.
+
+    Parameters
+    ----------
+    groups, labels : (n,) tensors of int64
+        In 0..n_groups - 1 and 0..n_labels - 1.
+
+    Returns
+    -------
+    (n_groups,) tensor of int64
+        IGNORED where a group is empty.
+    """
+    counts = torch.bincount(groups * n_labels + labels, minlength=n_groups * n_labels)
+    most, winner = counts.view(n_groups, n_labels).max(1)  # the first of equal ones
+    return winner.masked_fill_(most == 0, IGNORED)
 
 
 @torch.no_grad()

@@ -1,0 +1,67 @@
+"""One network that learns from its own labels: the loop of Kim and Kanezaki."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from napari_mmtseg.engine import Step, Training, Weights
+from napari_mmtseg.engine.frozen import learned
+from napari_mmtseg.engine.losses import scribble_loss
+from napari_mmtseg.engine.networks import build
+from napari_mmtseg.engine.sampling import Batch, Working, batches
+from napari_mmtseg.methods import NetworkMethod
+
+Loss = Callable[[Tensor, Tensor, Batch], Tensor]
+"""A method's loss of responses (B, q, Y, X) and their argmax (B, Y, X), without scribbles."""
+
+
+def learn(
+    working: Working,
+    method: NetworkMethod,
+    initial: Weights | None,
+    method_loss: Loss,
+) -> Training:
+    """Train a network on the working planes.
+
+    Parameters
+    ----------
+    working : Working
+        The sample, with all that the loss needs.
+    method : NetworkMethod
+        The settings.
+    initial : mapping of str to array, optional
+        "conv1.weight" and so on: the network's start.
+    method_loss : callable
+        What tells the methods apart.
+    """
+    generator = torch.Generator().manual_seed(method.seed)
+    pixels = working.planes[0].pixels
+    network = build(pixels.shape[1], method.width, method.n_blocks, generator, initial)
+    network = network.to(pixels)
+    optimiser = torch.optim.SGD(network.parameters(), method.learning_rate, method.momentum)
+    fewest = max(method.min_labels, len(working.painted))
+
+    drawn = batches(working.planes, method, generator)
+    for t in range(method.n_iterations):
+        batch = next(drawn)
+        responses = network(batch.pixels)  # (B, q, Y, X)
+        own = responses.detach().argmax(1)  # (B, Y, X)
+
+        loss = method_loss(responses, own, batch)
+        loss = loss + method.scribble_weight * scribble_loss(responses, batch.painted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+        count = int(own[batch.valid].unique().numel())
+        snapshot = partial(learned, [network], working._replace(planes=[batch]))
+        stopped = yield Step(
+            "training", t + 1, method.n_iterations, (loss.item(),), (count,), snapshot
+        )
+        if stopped or count <= fewest:
+            break
+    return learned([network], working)
