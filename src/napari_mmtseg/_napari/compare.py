@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QFormLayout,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -31,6 +30,7 @@ from qtpy.QtWidgets import (
 
 from napari_mmtseg import metrics
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.form import rows_of
 
 if TYPE_CHECKING:
     import napari
@@ -139,8 +139,7 @@ class CompareWidget(QWidget):
         )
         self.export_button = QPushButton("Export CSV…")
         self.export_button.setToolTip("Save the scores and the table of labels.")
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form = rows_of()
         form.addRow("Result", self.result)
         form.addRow("Truth", self.truth)
         column = QVBoxLayout(self)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QListWidget, QListWidgetItem, QWidget
+from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.form import label_of, rows_of
 
 if TYPE_CHECKING:
     import napari
@@ -34,11 +35,9 @@ class ImagePicker(QWidget):
             "What the image's axes are: T time, Z depth, C channel, Y row, X column. Name them "
             "with the layer's axis labels, or choose here."
         )
-        self._rows = QFormLayout(self)
-        self._rows.setContentsMargins(0, 0, 0, 0)
-        self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._axes_label = QLabel("Axes")
-        self._rows.addRow("Images", self.images)
+        self._rows = rows_of(self)
+        self._axes_label = label_of("Axes", self.axes.toolTip())
+        self._rows.addRow(label_of("Images", self.images.toolTip()), self.images)
         self._rows.addRow(self._axes_label, self.axes)
         self._guides: list[QComboBox] = []
         self.images.itemChanged.connect(self._images_changed)
@@ -54,7 +53,7 @@ class ImagePicker(QWidget):
         choice.setToolTip(tooltip)
         choice.setAccessibleName(label)
         choice.currentIndexChanged.connect(lambda: self.changed.emit())
-        self._rows.addRow(label, choice)
+        self._rows.addRow(label_of(label, tooltip), choice)
         self._guides.append(choice)
         self._list_guides()
         return choice
@@ -124,7 +123,7 @@ class ImagePicker(QWidget):
                 layer.events.name.connect(self._list)
         self.images.blockSignals(False)
         rows = min(4, max(1, len(layers)))
-        self.images.setFixedHeight(rows * max(22, self.images.sizeHintForRow(0)) + 8)
+        self.images.setFixedHeight(rows * max(22, self.images.sizeHintForRow(0)) + 4)
         self._list_guides()
         self._images_changed()
 

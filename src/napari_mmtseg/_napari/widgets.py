@@ -11,10 +11,10 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QCloseEvent, QGuiApplication
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
-from napari_mmtseg._napari.form import SettingsForm
+from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.result_panel import ResultPanel
 from napari_mmtseg._napari.run_panel import RunPanel
@@ -87,10 +87,9 @@ class SegmentWidget(QWidget):
         self.panel = RunPanel()
         self.results = ResultPanel(self.viewer)
         self._form_place = QVBoxLayout()
-        choices = QFormLayout()
-        choices.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        choices.addRow("Method", self.method_choice)
-        choices.addRow("Preset", self.preset)
+        choices = rows_of()
+        choices.addRow(label_of("Method"), self.method_choice)
+        choices.addRow(label_of("Preset", self.preset.toolTip()), self.preset)
 
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -104,11 +103,12 @@ class SegmentWidget(QWidget):
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        self.setMinimumWidth(310)
+        self.setMinimumWidth(380)
 
     @property
     def running(self) -> bool:
@@ -169,6 +169,7 @@ class SegmentWidget(QWidget):
         cls = self._class()
         old = self._form_place.takeAt(0)
         if old is not None and old.widget() is not None:
+            old.widget().hide()
             old.widget().deleteLater()
         self.form = SettingsForm(cls)
         self.form.changed.connect(self._settings_changed)
