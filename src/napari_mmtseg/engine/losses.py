@@ -66,4 +66,5 @@ class _TotalVariation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, weight: Tensor) -> Tensor:
         (gradient,) = ctx.saved_tensors
-        return gradient * weight
+        scaled: Tensor = gradient * weight
+        return scaled
