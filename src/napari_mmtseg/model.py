@@ -86,6 +86,8 @@ class Model:
         """
         if n_labels is None:
             n_labels = getattr(self.method, "n_labels", 0) or self.n_clusters
+            if not np.ptp(self.colours, axis=0).any():
+                n_labels = 1  # learned on a constant image, where only the border differs
         if n_labels < 1:
             raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
         order = merges(self.colours, self.sizes, self.classes)
