@@ -308,6 +308,8 @@ def _checked(model: Model) -> Model:
             raise ValueError(f"{name} has shape {got} where {want} belongs")
     if not 1 <= clusters <= _MAX_CLUSTERS:
         raise ValueError(f"it has {clusters} clusters where 1 to {_MAX_CLUSTERS} belong")
+    if len(model.weights["clusters"]) != clusters:
+        raise ValueError(f"its weights are not those of {clusters} clusters")
     for name, value in model.weights.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"{name} holds values that are not finite")

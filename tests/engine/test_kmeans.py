@@ -26,7 +26,7 @@ def test_the_centres_are_the_means_of_their_pixels(gray):
     labels = model.predict(gray)
     for cluster, label in enumerate(model.label_of()):
         assert_allclose(model.colours[cluster, 0], gray[labels == label].mean() / 255, atol=1e-6)
-    assert_allclose(np.sort(model.weights["centres"]), np.sort(model.colours), atol=1e-6)
+    assert_allclose(np.sort(model.weights["clusters"]), np.sort(model.colours), atol=1e-6)
 
 
 def test_lab_and_rgb_see_colours_differently(rgb):
@@ -61,7 +61,7 @@ def test_a_pixels_cluster_does_not_depend_on_the_rest_of_the_plane(rgb):
 
 def test_centres_to_start_from_can_be_given(gray):
     centres = np.array([[0.1], [0.8]])
-    model = train(gray, KMeans(n_labels=2, **SHARP), initial={"centres": centres})
+    model = train(gray, KMeans(n_labels=2, **SHARP), initial={"clusters": centres})
     assert model.n_clusters == 2
 
 
