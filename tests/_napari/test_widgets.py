@@ -37,7 +37,7 @@ def widget(viewer, qtbot):
     widget = MMTWidget(viewer)
     viewer.window.add_dock_widget(widget, name="MMT")
     yield widget
-    widget.process.discard()
+    widget.panel.process.discard()
 
 
 def quick(widget, **changes):
@@ -66,7 +66,7 @@ def test_a_run_adds_labels_that_lie_on_the_image(viewer, widget, qtbot, two_disc
     before = two_discs.copy()
     method = quick(widget, seed=3)
     widget.uncertainty.setChecked(True)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
 
     assert [one.name for one in viewer.layers] == [
@@ -103,18 +103,18 @@ def test_live_labels_appear_on_the_plane_in_view_and_stop_keeps_them(
     viewer.add_image(np.stack([two_discs, two_discs[::-1], two_discs]), name="stack")
     viewer.dims.set_current_step(0, 1)
     quick(widget, n_iterations=100_000, min_labels=1)
-    widget.run_button.click()
-    assert not widget.run_button.isEnabled()
+    widget.panel.run_button.click()
+    assert not widget.panel.run_button.isEnabled()
     qtbot.waitUntil(lambda: "stack MMT (training)" in viewer.layers, timeout=SECONDS)
     live = viewer.layers["stack MMT (training)"]
     assert live.data[1].any()
     assert not live.data[0].any()
     viewer.dims.set_current_step(0, 2)
     qtbot.waitUntil(lambda: live.data[2].any(), timeout=SECONDS)
-    assert "Iteration" in widget.status.text()
-    assert "left" in widget.status.text()
+    assert "Iteration" in widget.panel.status.text()
+    assert "left" in widget.panel.status.text()
 
-    widget.stop_button.click()
+    widget.panel.stop_button.click()
     finish(widget, qtbot)
     assert [one.name for one in viewer.layers] == ["stack", "stack MMT"]
     labels = viewer.layers["stack MMT"].data
@@ -127,16 +127,16 @@ def test_discard_leaves_the_layers_as_they_were_and_a_run_can_follow(
 ):
     viewer.add_image(two_discs, name="discs")
     quick(widget, n_iterations=100_000, min_labels=1)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    widget.discard_button.click()
+    widget.panel.discard_button.click()
     assert not widget.running
     assert [one.name for one in viewer.layers] == ["discs"]
 
     quick(widget)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
     assert len(viewer.layers) == 3, "the earlier result is kept"
     np.testing.assert_array_equal(viewer.layers[1].data, viewer.layers[2].data)
@@ -145,9 +145,9 @@ def test_discard_leaves_the_layers_as_they_were_and_a_run_can_follow(
 def test_closing_the_widget_while_training_ends_the_process(viewer, widget, qtbot, two_discs):
     viewer.add_image(two_discs)
     quick(widget, n_iterations=100_000, min_labels=1)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    child = widget.process._child
+    child = widget.panel.process._child
     viewer.window.remove_dock_widget(widget)
     assert child.poll() is not None
     assert len(viewer.layers) == 1
@@ -156,9 +156,9 @@ def test_closing_the_widget_while_training_ends_the_process(viewer, widget, qtbo
 def test_closing_the_viewer_while_training_ends_the_process(viewer, widget, qtbot, two_discs):
     viewer.add_image(two_discs)
     quick(widget, n_iterations=100_000, min_labels=1)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    child = widget.process._child
+    child = widget.panel.process._child
     viewer.close()
     qtbot.waitUntil(lambda: child.poll() is not None, timeout=10_000)
 
@@ -166,37 +166,37 @@ def test_closing_the_viewer_while_training_ends_the_process(viewer, widget, qtbo
 def test_removing_the_image_while_training_does_no_harm(viewer, widget, qtbot, two_discs):
     viewer.add_image(two_discs, name="discs")
     quick(widget, n_iterations=100_000, min_labels=1)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
     viewer.layers.clear()
-    widget.stop_button.click()
+    widget.panel.stop_button.click()
     finish(widget, qtbot)
     assert [one.name for one in viewer.layers] == ["discs MMT"]
 
 
 def test_run_is_disabled_with_the_reason(viewer, widget, two_discs):
-    assert not widget.run_button.isEnabled()
-    assert "Open an image" in widget.run_button.toolTip()
+    assert not widget.panel.run_button.isEnabled()
+    assert "Open an image" in widget.panel.run_button.toolTip()
     viewer.add_labels((two_discs > 100).astype(int), name="mine")
-    assert "no image layer (mine" in widget.run_button.toolTip()
+    assert "no image layer (mine" in widget.panel.run_button.toolTip()
     viewer.add_image(two_discs[:1], name="thin")
-    assert "2 x 2" in widget.run_button.toolTip()
+    assert "2 x 2" in widget.panel.run_button.toolTip()
     viewer.layers.clear()
     viewer.add_image(two_discs, name="discs")
-    assert widget.run_button.isEnabled()
+    assert widget.panel.run_button.isEnabled()
 
 
 def test_several_images_of_one_shape_are_channels(viewer, widget, qtbot, two_discs):
     viewer.add_image(two_discs, name="one")
     viewer.add_image(255 - two_discs, name="two")
     viewer.add_image(two_discs[:-2], name="other size")
-    items = [widget.images.item(i) for i in range(3)]
+    items = [widget.picker.images.item(i) for i in range(3)]
     for item in items:
         item.setCheckState(Qt.CheckState.Checked)
     assert "one shape" in widget.problem()
     next(i for i in items if i.text() == "other size").setCheckState(Qt.CheckState.Unchecked)
     quick(widget)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
     assert widget.model.n_channels == 2
     assert isinstance(viewer.layers[-1], Labels)
@@ -205,16 +205,16 @@ def test_several_images_of_one_shape_are_channels(viewer, widget, qtbot, two_dis
 def test_fewer_labels_recolour_at_once_and_spare_what_was_painted(viewer, widget, qtbot, two_discs):
     viewer.add_image(two_discs, name="discs")
     quick(widget, continuity=0.0, min_labels=1)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
     layer = viewer.layers["discs MMT"]
-    most = widget.n_labels.maximum()
+    most = widget.results.n_labels.maximum()
     assert most > 2
-    widget.n_labels.setValue(2)
+    widget.results.n_labels.setValue(2)
     assert set(np.unique(layer.data)) == {1, 2}
     assert len(layer.features) == 2
     layer.data[0, 0] = 9
-    widget.n_labels.setValue(3)
+    widget.results.n_labels.setValue(3)
     assert layer.data[0, 0] == 9
     assert viewer.layers[-1] is not layer
     assert viewer.layers[-1].data.max() == 3
@@ -223,16 +223,16 @@ def test_fewer_labels_recolour_at_once_and_spare_what_was_painted(viewer, widget
 def test_a_saved_model_labels_another_layer_the_same(viewer, widget, qtbot, two_discs, tmp_path):
     viewer.add_image(two_discs, name="discs")
     quick(widget)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
     first = viewer.layers[-1].data
     path = tmp_path / "discs.safetensors"
-    widget.save_model(path)
+    widget.results.save_model(path)
     np.testing.assert_array_equal(load(path).predict(two_discs), first)
 
-    widget.model = None
-    widget.load_model(path)
-    widget.apply_button.click()
+    widget.results.model = None
+    widget.results.load_model(path)
+    widget.results.apply_button.click()
     finish(widget, qtbot)
     np.testing.assert_array_equal(viewer.layers[-1].data, first)
 
@@ -244,13 +244,13 @@ def test_a_failing_run_says_why_and_the_window_lives_on(
     errors = []
     monkeypatch.setattr(notification_manager, "dispatch", errors.append)
     quick(widget)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
-    assert "no finite pixel" in widget.status.text()
+    assert "no finite pixel" in widget.panel.status.text()
     assert "no finite pixel" in errors[0].message
     viewer.layers.clear()
     viewer.add_image(two_discs, name="discs")
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
     assert "discs MMT" in viewer.layers
 
@@ -259,18 +259,18 @@ def test_a_killed_process_is_reported(viewer, widget, qtbot, two_discs, monkeypa
     viewer.add_image(two_discs)
     monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
     quick(widget, n_iterations=100_000, min_labels=1)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    widget.process._child.kill()
+    widget.panel.process._child.kill()
     finish(widget, qtbot)
-    assert "ended unexpectedly" in widget.status.text()
+    assert "ended unexpectedly" in widget.panel.status.text()
     assert len(viewer.layers) == 1
 
 
 def test_the_copied_script_repeats_the_run(viewer, widget, qtbot, two_discs, monkeypatch):
     viewer.add_image(two_discs, name="it's discs")
     quick(widget, seed=5)
-    widget.run_button.click()
+    widget.panel.run_button.click()
     finish(widget, qtbot)
     expected = viewer.layers[-1].data
     widget.copy_as_python()

@@ -55,10 +55,10 @@ def main() -> None:
         return
     wait(lambda: not widget.running)
     if widget.model is None:
-        raise SystemExit(f"The run failed: {widget.status.text()}")
+        raise SystemExit(f"The run failed: {widget.panel.status.text()}")
     QApplication.processEvents()
     save(viewer, arguments.output, arguments.sample)
-    print(f"{widget.status.text()} Labels and screenshot are in {arguments.output.resolve()}")
+    print(f"{widget.panel.status.text()} Labels and screenshot are in {arguments.output.resolve()}")
     viewer.close()
 
 

@@ -11,6 +11,25 @@ from superqt import QCollapsible
 
 from napari_mmtseg.methods import Method, Setting
 
+_LABEL = 120
+_NARROW = 84  # pixels; napari's dock is narrow, and numbers are short
+
+
+def rows_of(parent: QWidget | None = None) -> QFormLayout:
+    """Make a form whose labels are as wide as those of the other forms in the widget."""
+    rows = QFormLayout(parent) if parent is not None else QFormLayout()
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return rows
+
+
+def label_of(text: str, tooltip: str = "") -> QLabel:
+    """Make the label of a row."""
+    label = QLabel(text)
+    label.setToolTip(tooltip)
+    label.setMinimumWidth(_LABEL)
+    return label
+
 
 class SettingsForm(QWidget):
     """Shows the settings of one method: the basic ones, and the rest under "Advanced"."""
@@ -48,14 +67,10 @@ class SettingsForm(QWidget):
 
     def _rows(self, *, basic: bool) -> QWidget:
         box = QWidget(self)
-        rows = QFormLayout(box)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows = rows_of(box)
         for one in self._class.settings():
             if one.basic == basic:
-                label = QLabel(one.label)
-                label.setToolTip(one.help)
-                rows.addRow(label, self._explained(one))
+                rows.addRow(label_of(one.label, one.help), self._explained(one))
         return box
 
     def _explained(self, one: Setting) -> QWidget:
@@ -88,5 +103,6 @@ class SettingsForm(QWidget):
             if one.step is not None:
                 options["step"] = one.step
         field = create_widget(value=one.default, annotation=one.type, options=options)
+        field.native.setMinimumWidth(_NARROW)
         field.changed.connect(lambda: self.changed.emit())
         return field

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import Planes
@@ -161,11 +161,6 @@ def result_layers(
         **placed,
     )
     return layer, uncertainty
-
-
-def is_usable(layer: Layer) -> bool:
-    """Whether a layer can be segmented."""
-    return isinstance(layer, Image)
 
 
 def _data(layer: Image) -> Any:

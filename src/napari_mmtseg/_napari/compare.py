@@ -1,0 +1,305 @@
+"""The Compare widget: how well a result agrees with a ground truth, or with another result."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from napari.layers import Labels
+from napari.qt.threading import thread_worker
+from napari.utils import DirectLabelColormap
+from napari.utils.notifications import show_error, show_info
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mmtseg import metrics
+from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.form import rows_of
+
+if TYPE_CHECKING:
+    import napari
+
+AGREE, MISSED, EXTRA = 1, 2, 3
+_ERROR_COLOURS = {
+    None: "transparent",
+    0: "transparent",
+    AGREE: "#4c9f70",
+    MISSED: "#d1495b",
+    EXTRA: "#edae49",
+}
+_SCORES = {
+    "hungarian_accuracy": "Accuracy, one to one",
+    "many_to_one_accuracy": "Accuracy, many to one",
+    "foreground_iou": "Foreground IoU, best label",
+    "covering": "Covering",
+    "rand_index": "Rand index",
+    "adjusted_rand": "Adjusted Rand index",
+    "variation_of_information": "Variation of information, bits",
+    "kim_miou": "Kim's mIoU",
+    "boundary_f": "Boundary F, 2 px",
+}
+_MOST_ROWS = 1000
+
+
+class LabelScore(NamedTuple):
+    """One row of the per-label table."""
+
+    label: int
+    pixels: int
+    partner: int | None
+    iou: float
+
+
+class Comparison(NamedTuple):
+    """What comparing two label images gives."""
+
+    scores: dict[str, float]
+    rows: list[LabelScore]
+    matched: NDArray[np.int32]
+    """The result in the truth's numbers; -1 where a label has no partner."""
+
+
+def compare(labels: NDArray[Any], truth: NDArray[Any]) -> Comparison:
+    """Score labels against a truth and match them one to one.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or one holds no whole numbers.
+    """
+    scores = metrics.scores(labels, truth)
+    partner = metrics.hungarian_mapping(labels, truth)
+    values, coded, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    table = np.array([partner.get(int(value), -1) for value in values], np.int32)
+    matched = table[coded].reshape(labels.shape)
+    overlap = np.bincount(coded.ravel()[(matched == truth).ravel()], minlength=len(values))
+    true_values, true_counts = np.unique(truth, return_counts=True)
+    true_size = dict(zip(true_values.tolist(), true_counts.tolist(), strict=True))
+    rows = []
+    for value, pixels, both in zip(values.tolist(), counts.tolist(), overlap.tolist(), strict=True):
+        other = partner.get(value)
+        union = pixels + true_size.get(other, 0) - both
+        rows.append(LabelScore(value, pixels, other, both / union if other is not None else 0.0))
+    return Comparison(scores, sorted(rows, key=lambda row: -row.pixels), matched)
+
+
+def errors(matched: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.uint8]:
+    """Mark where a matched result agrees with what is there (1), misses it (2), adds to it (3)."""
+    agree = (truth != 0) & (matched == truth)
+    missed = (truth != 0) & ~agree
+    extra = (truth == 0) & (matched != 0)
+    marks = np.zeros(truth.shape, np.uint8)
+    for mark, where in ((AGREE, agree), (MISSED, missed), (EXTRA, extra)):
+        marks[where] = mark
+    return marks
+
+
+class CompareWidget(QWidget):
+    """Compare a result with a ground truth, or two results with each other."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self.comparison: Comparison | None = None
+        self._compared: tuple[Labels, Labels] | None = None
+        self.result = QComboBox()
+        self.result.setToolTip("The Labels layer to judge.")
+        self.truth = QComboBox()
+        self.truth.setToolTip("The Labels layer to judge it by: a ground truth, or another result.")
+        self.foreground = QCheckBox("Truth as foreground and background")
+        self.foreground.setToolTip(
+            "Take all objects of the truth as one: for results that tell kinds apart, not objects."
+        )
+        self.compare_button = QPushButton("Compare")
+        self.scores = _table(["Score", "Value"])
+        self.labels = _table(["Label", "Pixels", "True label", "IoU"])
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.error_button = QPushButton("Show errors")
+        self.error_button.setToolTip("Add a layer: green agrees, red is missed, yellow is extra.")
+        self.colours_button = QPushButton("Match colours")
+        self.colours_button.setToolTip(
+            "Add a copy of the result in the truth's numbers, so that partners share a colour."
+        )
+        self.export_button = QPushButton("Export CSV…")
+        self.export_button.setToolTip("Save the scores and the table of labels.")
+        form = rows_of()
+        form.addRow("Result", self.result)
+        form.addRow("Truth", self.truth)
+        column = QVBoxLayout(self)
+        column.addLayout(form)
+        for part in (self.foreground, self.compare_button, self.status, self.scores, self.labels):
+            column.addWidget(part)
+        buttons = QHBoxLayout()
+        for button in (self.error_button, self.colours_button, self.export_button):
+            buttons.addWidget(button)
+        column.addLayout(buttons)
+        self.compare_button.clicked.connect(self.start)
+        self.error_button.clicked.connect(self.show_errors)
+        self.colours_button.clicked.connect(self.match_colours)
+        self.export_button.clicked.connect(self._ask_and_export)
+        for choice in (self.result, self.truth):
+            choice.currentIndexChanged.connect(self._refresh)
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._list)
+        self._list()
+
+    def problem(self) -> str:
+        """Say why the two cannot be compared, or return an empty string."""
+        result, truth = self.result.currentData(), self.truth.currentData()
+        if result is None or truth is None or result is truth:
+            return "Choose two Labels layers: a result and a truth."
+        if result.data.shape != truth.data.shape:
+            return (
+                f"The layers must have one shape, got {result.data.shape} and {truth.data.shape}: "
+                "choose layers of the same image."
+            )
+        return ""
+
+    def start(self) -> None:
+        """Compare the chosen layers, without holding up the window."""
+        if self.problem():
+            self.status.setText(self.problem())
+            return
+        self._compared = (self.result.currentData(), self.truth.currentData())
+        self.compare_button.setEnabled(False)
+        self.status.setText("Comparing…")
+        worker = thread_worker(compare)(np.asarray(self._compared[0].data), self._truth())
+        worker.returned.connect(self._show)
+        worker.errored.connect(self._fail)
+        worker.start()
+
+    def show_errors(self) -> None:
+        """Add a layer of where the result agrees, misses and adds."""
+        if self.comparison is None or self._compared is None:
+            return
+        data = errors(self.comparison.matched, self._truth())
+        self._add(
+            data,
+            "errors",
+            colormap=DirectLabelColormap(color_dict=_ERROR_COLOURS),
+            features={"index": [1, 2, 3], "meaning": ["agrees", "missed", "extra"]},
+        )
+
+    def match_colours(self) -> None:
+        """Add a copy of the result in the truth's numbers."""
+        if self.comparison is None or self._compared is None:
+            return
+        matched, truth = self.comparison.matched, self._compared[1]
+        free = int(max(matched.max(), np.max(truth.data))) + 1
+        labels = np.where(matched < 0, free, matched)
+        self._add(labels, "in true colours", colormap=truth.colormap)
+
+    def export(self, path: str | Path) -> None:
+        """Save the scores and the table of labels as CSV."""
+        if self.comparison is None or self._compared is None:
+            return
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["result", self._compared[0].name])
+            writer.writerow(["truth", self._compared[1].name])
+            writer.writerows(self.comparison.scores.items())
+            writer.writerow([])
+            writer.writerow(LabelScore._fields)
+            writer.writerows(self.comparison.rows)
+
+    def _truth(self) -> NDArray[Any]:
+        assert self._compared is not None
+        data = np.asarray(self._compared[1].data)
+        return (data != 0).astype(np.uint8) if self.foreground.isChecked() else data
+
+    def _add(self, data: NDArray[Any], what: str, **options: Any) -> None:
+        assert self._compared is not None
+        layer = self._compared[0]
+        placed = napari_layers.placement(layer, "Y" * layer.ndim)
+        self.viewer.add_layer(Labels(data, name=f"{layer.name} {what}", **options, **placed))
+
+    def _show(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        _fill(self.scores, [(_SCORES[k], f"{v:.3f}") for k, v in comparison.scores.items()])
+        rows = comparison.rows[:_MOST_ROWS]
+        _fill(
+            self.labels,
+            [
+                (r.label, r.pixels, "none" if r.partner is None else r.partner, f"{r.iou:.3f}")
+                for r in rows
+            ],
+        )
+        more = len(comparison.rows) - len(rows)
+        note = f"; {more} smaller ones are in the CSV" if more else ""
+        self.status.setText(f"{len(comparison.rows)} labels compared{note}.")
+        self._refresh()
+
+    def _fail(self, error: Exception) -> None:
+        self.status.setText(str(error))
+        self._compared = None
+        self._refresh()
+
+    def _list(self) -> None:
+        layers = [one for one in self.viewer.layers if isinstance(one, Labels)]
+        truth, result = self.truth.currentData(), self.result.currentData()
+        truth = truth if truth in layers else next(iter(layers), None)
+        if result not in layers or result is truth:
+            result = next((one for one in reversed(layers) if one is not truth), truth)
+        for choice, chosen in ((self.result, result), (self.truth, truth)):
+            choice.blockSignals(True)
+            choice.clear()
+            for layer in layers:
+                choice.addItem(layer.name, layer)
+            choice.setCurrentIndex(choice.findData(chosen))
+            choice.blockSignals(False)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        problem = self.problem()
+        self.compare_button.setEnabled(not problem)
+        self.compare_button.setToolTip(problem or "Score the result and match its labels.")
+        if problem:
+            self.status.setText(problem)
+        for button in (self.error_button, self.colours_button, self.export_button):
+            button.setEnabled(self.comparison is not None)
+
+    def _ask_and_export(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Export", "comparison.csv", "CSV (*.csv)")
+        if path:
+            try:
+                self.export(path)
+                show_info(f"Saved {Path(path).name}.")
+            except OSError as error:
+                show_error(f"The comparison could not be saved: {error}")
+
+
+def _table(columns: list[str]) -> QTableWidget:
+    table = QTableWidget(0, len(columns))
+    table.setHorizontalHeaderLabels(columns)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.verticalHeader().hide()
+    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+    return table
+
+
+def _fill(table: QTableWidget, rows: list[tuple[Any, ...]]) -> None:
+    table.setRowCount(len(rows))
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            item = QTableWidgetItem(str(value))
+            if j:
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            table.setItem(i, j, item)

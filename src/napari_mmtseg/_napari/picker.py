@@ -1,0 +1,151 @@
+"""Choose what to segment: the images, their axes, and layers that guide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
+
+from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.form import label_of, rows_of
+
+if TYPE_CHECKING:
+    import napari
+
+_LAYER = Qt.ItemDataRole.UserRole
+_NONE = "none"
+
+
+class ImagePicker(QWidget):
+    """Lists the viewer's images to tick; several ticked ones are channels of one image."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.images = QListWidget()
+        self.images.setToolTip("Tick the image to use; tick several to use them as channels.")
+        self.images.setAccessibleName("Images")
+        self.axes = QComboBox()
+        self.axes.setToolTip(
+            "What the image's axes are: T time, Z depth, C channel, Y row, X column. Name them "
+            "with the layer's axis labels, or choose here."
+        )
+        self._rows = rows_of(self)
+        self._axes_label = label_of("Axes", self.axes.toolTip())
+        self._rows.addRow(label_of("Images", self.images.toolTip()), self.images)
+        self._rows.addRow(self._axes_label, self.axes)
+        self._guides: list[QComboBox] = []
+        self.images.itemChanged.connect(self._images_changed)
+        self.axes.currentIndexChanged.connect(lambda: self.changed.emit())
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._list)
+        self._list()
+
+    def add_guide(self, label: str, tooltip: str) -> QComboBox:
+        """Add a choice of a Labels layer that may be left at none."""
+        choice = QComboBox()
+        choice.setToolTip(tooltip)
+        choice.setAccessibleName(label)
+        choice.currentIndexChanged.connect(lambda: self.changed.emit())
+        self._rows.addRow(label_of(label, tooltip), choice)
+        self._guides.append(choice)
+        self._list_guides()
+        return choice
+
+    def show_guide(self, guide: QComboBox, shown: bool) -> None:
+        """Show or hide a guide; a hidden one counts as none."""
+        label = self._rows.labelForField(guide)
+        for part in (guide, label):
+            if part is not None:
+                part.setVisible(shown)
+        if not shown:
+            guide.setCurrentIndex(0)
+
+    @staticmethod
+    def guide_pixels(guide: QComboBox) -> Any:
+        """Return the pixels of the Labels layer chosen, or None."""
+        layer = guide.currentData()
+        return None if layer is None else np.asarray(layer.data)
+
+    def chosen(self) -> list[Image]:
+        """Return the image layers that are ticked."""
+        items = [self.images.item(i) for i in range(self.images.count())]
+        return [one.data(_LAYER) for one in items if one.checkState() == Qt.CheckState.Checked]
+
+    def chosen_axes(self) -> str:
+        """Return the axes of the first image, without its colours."""
+        return str(self.axes.currentText())
+
+    def problem(self) -> str:
+        """Say why these images cannot be used, or return an empty string."""
+        layers = self.chosen()
+        if layers:
+            try:
+                napari_layers.check(layers, self.chosen_axes())
+            except (ValueError, TypeError) as error:
+                return f"{error}."
+            return ""
+        if self.images.count():
+            return "Tick an image first."
+        if len(self.viewer.layers):
+            other = self.viewer.layers[-1].name
+            return f"There is no image layer ({other} is of another kind): open an image."
+        return "Open an image first, or take one from File > Open Sample > MMT Segmentation."
+
+    def _list(self) -> None:
+        ticked = {id(layer) for layer in self.chosen()}
+        items = [self.images.item(i) for i in range(self.images.count())]
+        known = {id(item.data(_LAYER)) for item in items}
+        layers = [
+            one
+            for one in reversed(self.viewer.layers)
+            if isinstance(one, Image) and napari_layers.METADATA_KEY not in one.metadata
+        ]
+        if layers and not ticked & {id(one) for one in layers}:
+            active = self.viewer.layers.selection.active
+            ticked = {id(active if active in layers else layers[0])}
+        self.images.blockSignals(True)
+        self.images.clear()
+        for layer in layers:
+            item = QListWidgetItem(layer.name)
+            item.setData(_LAYER, layer)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+            on = id(layer) in ticked
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+            self.images.addItem(item)
+            if id(layer) not in known:
+                layer.events.name.connect(self._list)
+        self.images.blockSignals(False)
+        rows = min(4, max(1, len(layers)))
+        self.images.setFixedHeight(rows * max(22, self.images.sizeHintForRow(0)) + 4)
+        self._list_guides()
+        self._images_changed()
+
+    def _list_guides(self) -> None:
+        layers = [one for one in self.viewer.layers if isinstance(one, Labels)]
+        for guide in self._guides:
+            before = guide.currentData()
+            guide.blockSignals(True)
+            guide.clear()
+            guide.addItem(_NONE, None)
+            for layer in layers:
+                guide.addItem(layer.name, layer)
+                if layer is before:
+                    guide.setCurrentIndex(guide.count() - 1)
+            guide.blockSignals(False)
+
+    def _images_changed(self) -> None:
+        layers = self.chosen()
+        choices = napari_layers.axes_choices(layers[0]) if layers else []
+        if [self.axes.itemText(i) for i in range(self.axes.count())] != choices:
+            self.axes.clear()
+            self.axes.addItems(choices)
+        for part in (self.axes, self._axes_label):
+            part.setVisible(choices not in ([], ["YX"]))
+        self.changed.emit()

@@ -1,0 +1,158 @@
+"""What can be done with a result: fewer labels, keep the model, apply it, copy the script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg.model import Model, load
+from napari_mmtseg.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    import napari
+
+_MODEL_FILES = "Models (*.safetensors)"
+
+
+class Result(NamedTuple):
+    """A result in the viewer."""
+
+    layer: Labels
+    segmentation: Segmentation
+    placed: dict[str, Any]
+    shown: int  # labels
+
+
+class ResultPanel(QWidget):
+    """A slider that merges labels at once, and the model behind the last result."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.model: Model | None = None
+        self._result: Result | None = None
+        self.n_labels = QSlider(Qt.Orientation.Horizontal)
+        self.n_labels.setAccessibleName("Number of labels")
+        self.n_labels.setToolTip("Merge labels that look alike, at once and without training.")
+        self._count = QLabel()
+        self._merging = QWidget()
+        row = QHBoxLayout(self._merging)
+        row.setContentsMargins(0, 0, 0, 0)
+        for part in (QLabel("Labels"), self.n_labels, self._count):
+            row.addWidget(part)
+        self._merging.hide()
+
+        self.save_button = QPushButton("Save model…")
+        self.save_button.setToolTip("Keep what was learned in a file, to label other images with.")
+        self.load_button = QPushButton("Load model…")
+        self.load_button.setToolTip("Take a model from a file.")
+        self.apply_button = QPushButton("Apply model")
+        self.apply_button.setToolTip("Label the ticked images with the model, without training.")
+        self.copy_button = QPushButton("Copy as Python")
+        self.copy_button.setToolTip("Put the script that repeats this run on the clipboard.")
+        self.model_text = QLabel("No model yet: run, or load one.")
+        self.model_text.setWordWrap(True)
+        inner = QWidget()
+        rows = QVBoxLayout(inner)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addWidget(self.model_text)
+        for pair in ((self.save_button, self.load_button), (self.apply_button, self.copy_button)):
+            line = QHBoxLayout()
+            for button in pair:
+                line.addWidget(button)
+            rows.addLayout(line)
+        self.keep = QCollapsible("Model and script")
+        self.keep.addWidget(inner)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._merging)
+        column.addWidget(self.keep)
+        self.n_labels.valueChanged.connect(self._merge)
+        self.save_button.clicked.connect(self._ask_and_save)
+        self.load_button.clicked.connect(self._ask_and_load)
+
+    def show_result(
+        self, layer: Labels, segmentation: Segmentation, placed: dict[str, Any]
+    ) -> None:
+        """Offer what can be done with a new result."""
+        model = segmentation.model
+        if model is None:
+            self._result = None
+            self._merging.hide()
+            return
+        shown = len(np.unique(model.label_of()))
+        self._result = Result(layer, segmentation, placed, shown)
+        self._merging.setVisible(model.n_clusters > 2)
+        self.n_labels.blockSignals(True)
+        self.n_labels.setRange(min(2, model.n_clusters), model.n_clusters)
+        self.n_labels.setValue(shown)
+        self.n_labels.blockSignals(False)
+        self._count.setText(f"{shown} of {model.n_clusters}")
+        self._take(model, f"from {layer.name}")
+
+    def save_model(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Save the model behind the last result, or the one that was loaded."""
+        if self.model is not None:
+            self.model.save(path, overwrite=overwrite)
+            show_info(f"Saved {Path(path).name}.")
+
+    def load_model(self, path: str | Path) -> None:
+        """Take a model from a file, to apply it."""
+        try:
+            self._take(load(path), f"from {Path(path).name}")
+        except (OSError, ValueError) as error:
+            show_error(str(error))
+
+    def _take(self, model: Model, origin: str) -> None:
+        self.model = model
+        self.model_text.setText(f"{model.method.title}, {model.n_clusters} labels, {origin}.")
+        self.changed.emit()
+
+    def _merge(self, count: int) -> None:
+        result = self._result
+        if result is None:
+            return
+        layer, before = result.layer, result.segmentation.labels(result.shown)
+        labels = result.segmentation.labels(count)
+        if layer in self.viewer.layers and np.array_equal(layer.data, before):
+            layer.data = labels
+        else:  # removed, or painted on: what the user made stays as it is
+            layer = Labels(labels, name=layer.name, metadata=dict(layer.metadata), **result.placed)
+            self.viewer.add_layer(layer)
+        layer.features = napari_layers.features(labels)
+        record = layer.metadata[napari_layers.METADATA_KEY]
+        layer.metadata[napari_layers.METADATA_KEY] = record | {"n_labels": count}
+        self._result = result._replace(layer=layer, shown=count)
+        self._count.setText(f"{count} of {self.n_labels.maximum()}")
+
+    def _ask_and_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save model", "model.safetensors", _MODEL_FILES)
+        if path:
+            try:
+                # The dialog has asked already whether to replace the file.
+                self.save_model(path, overwrite=True)
+            except OSError as error:
+                show_error(f"The model could not be saved: {error}")
+
+    def _ask_and_load(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Load model", "", _MODEL_FILES)
+        if path:
+            self.load_model(path)

@@ -1,0 +1,152 @@
+"""Run, Stop, Discard, and how far a job has come."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_mmtseg._napari.loss_curve import LossCurve
+from napari_mmtseg._napari.process import TrainingProcess
+from napari_mmtseg._napari.worker import Done, Failed, Job, Note, Preview, Progress, Stop
+
+
+class RunPanel(QWidget):
+    """Drives one job at a time in the training process and shows its progress."""
+
+    run_wanted = Signal()
+    previewed = Signal(object)
+    """A `Preview` of the job under way."""
+    finished = Signal(object)
+    """The `Done` of a job that came to its end."""
+    dropped = Signal()
+    """The job failed or was discarded; nothing of it is kept."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.process = TrainingProcess(self)
+        self.process.said.connect(self._hear)
+        self._started: float | None = None
+        self.run_button = QPushButton("Run")
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("End training now and keep what is learned.")
+        self.discard_button = QPushButton("Discard")
+        self.discard_button.setToolTip("End now and drop what this run has made.")
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setFixedHeight(8)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.curve = LossCurve()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        buttons = QHBoxLayout()
+        for button in (self.run_button, self.stop_button, self.discard_button):
+            buttons.addWidget(button)
+        column.addLayout(buttons)
+        for part in (self.progress, self.status, self.curve):
+            column.addWidget(part)
+        self.run_button.clicked.connect(lambda: self.run_wanted.emit())
+        self.stop_button.clicked.connect(self.stop)
+        self.discard_button.clicked.connect(self.discard)
+        self._problem = ""
+        self.allow("")
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is under way."""
+        return self._started is not None
+
+    def allow(self, problem: str) -> None:
+        """Enable Run, unless there is a problem: then it says so."""
+        if not self.running and problem != self._problem:
+            self.say(problem or "Ready.")
+        self._problem = problem
+        self.run_button.setEnabled(not self.running and not problem)
+        self.run_button.setToolTip(problem or "Train on the ticked images and label them.")
+        self.stop_button.setEnabled(self.running)
+        self.discard_button.setEnabled(self.running)
+
+    def start(self, job: Job) -> None:
+        """Begin a job."""
+        self._started = time.monotonic()
+        self.curve.clear()
+        self.progress.setRange(0, 0)
+        self.say("Starting…")
+        self.process.start(job)
+        self.allow(self._problem)
+
+    def stop(self) -> None:
+        """End training and keep what is learned."""
+        self.process.tell(Stop())
+        self.say("Stopping; finishing with what is learned so far…")
+
+    def discard(self) -> None:
+        """End the job and drop what it has made."""
+        if self.running:
+            self.close_process()
+            self.process.warm_up()
+
+    def close_process(self) -> None:
+        """End the process, and the job with it."""
+        self.process.discard()
+        if self.running:
+            self._end("Discarded; your layers are as they were.")
+            self.dropped.emit()
+
+    def say(self, text: str) -> None:
+        """Show one sentence."""
+        self.status.setText(text)
+
+    def fail(self, text: str) -> None:
+        """Show why something could not be done, here and as a notification."""
+        self.say(text)
+        show_error(text)
+
+    def _hear(self, message: Any) -> None:
+        if isinstance(message, Progress):
+            self._show(message)
+        elif isinstance(message, Preview):
+            self.previewed.emit(message)
+        elif isinstance(message, Note):
+            show_info(message.text)
+        elif isinstance(message, Done):
+            self._end(f"Done in {duration(message.seconds)}.")
+            self.finished.emit(message)
+        elif isinstance(message, Failed):
+            self._end("")
+            self.dropped.emit()
+            self.fail(message.text)
+
+    def _show(self, step: Progress) -> None:
+        self.progress.setRange(0, step.total)
+        self.progress.setValue(step.done)
+        if step.phase == "labelling":
+            self.say(f"Labelling plane {step.done} of {step.total}")
+            return
+        self.curve.add(step.loss)
+        spent = time.monotonic() - (self._started or 0)
+        left = spent / step.done * (step.total - step.done)
+        self.say(
+            f"Iteration {step.done} of {step.total}, loss {step.loss:.3g}, {step.n_labels} labels, "
+            f"{duration(left)} left"
+        )
+
+    def _end(self, text: str) -> None:
+        self._started = None
+        self.progress.setRange(0, 1)
+        self.progress.setValue(0)
+        self.allow(self._problem)
+        self.say(text)
+
+
+def duration(seconds: float) -> str:
+    """Write a time in words: 12 s, 3 min, 1.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

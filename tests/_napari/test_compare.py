@@ -1,0 +1,101 @@
+"""The Compare widget in a real viewer."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from napari_mmtseg._napari.compare import CompareWidget, compare, errors
+
+
+@pytest.fixture
+def truth():
+    truth = np.zeros((20, 30), np.int32)
+    truth[4:12, 4:12] = 1
+    truth[10:18, 18:28] = 2
+    return truth
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def widget(viewer):
+    widget = CompareWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    return widget
+
+
+def finished(widget, qtbot):
+    qtbot.waitUntil(lambda: widget.comparison is not None, timeout=20_000)
+
+
+def test_renumbered_labels_agree_entirely(truth):
+    renumbered = np.array([7, 3, 5])[truth]
+    comparison = compare(renumbered, truth)
+    assert comparison.scores["hungarian_accuracy"] == 1
+    np.testing.assert_array_equal(comparison.matched, truth)
+    assert [(row.label, row.partner, row.iou) for row in comparison.rows] == [
+        (7, 0, 1),
+        (5, 2, 1),
+        (3, 1, 1),
+    ]
+
+
+def test_errors_tell_missed_from_extra(truth):
+    result = truth.copy()
+    result[4:6, 4:12] = 0
+    result[0, 0] = 1
+    found = errors(compare(result, truth).matched, truth)
+    assert (found[4:6, 4:12] == 2).all()
+    assert found[0, 0] == 3
+    assert (found[6:12, 4:12] == 1).all()
+    assert found[19, 0] == 0
+
+
+def test_a_label_without_a_partner_is_an_error(truth):
+    result = truth.copy()
+    result[0:2] = 9
+    comparison = compare(result, truth)
+    assert next(row for row in comparison.rows if row.label == 9).partner is None
+    assert (errors(comparison.matched, truth)[0:2] == 3).all()
+
+
+def test_comparing_shows_scores_errors_and_matched_colours(viewer, widget, qtbot, truth, tmp_path):
+    layer = viewer.add_labels(truth, name="truth", scale=(2, 2))
+    viewer.add_labels(np.array([2, 1, 3])[truth], name="result", scale=(2, 2))
+    assert widget.truth.currentText() == "truth"
+    assert widget.result.currentText() == "result"
+    widget.compare_button.click()
+    finished(widget, qtbot)
+    assert widget.scores.item(0, 1).text() == "1.000"
+    widget.error_button.click()
+    assert set(np.unique(viewer.layers["result errors"].data)) == {0, 1}
+    widget.colours_button.click()
+    matched = viewer.layers["result in true colours"]
+    np.testing.assert_array_equal(matched.data, truth)
+    np.testing.assert_array_equal(matched.scale, layer.scale)
+    widget.export(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert ["hungarian_accuracy", "1.0"] in rows
+
+
+def test_the_truth_can_be_taken_as_foreground(viewer, widget, qtbot, truth):
+    viewer.add_labels(truth, name="truth")
+    viewer.add_labels((truth != 0) + 1, name="result")
+    widget.foreground.setChecked(True)
+    widget.compare_button.click()
+    finished(widget, qtbot)
+    assert widget.comparison.scores["hungarian_accuracy"] == 1
+
+
+def test_layers_that_cannot_be_compared_say_why(viewer, widget, truth):
+    assert not widget.compare_button.isEnabled()
+    assert "two Labels layers" in widget.status.text()
+    viewer.add_labels(truth, name="truth")
+    viewer.add_labels(truth[:-1], name="smaller")
+    assert "one shape" in widget.status.text()
+    assert not widget.compare_button.isEnabled()

@@ -1,0 +1,44 @@
+"""The manifest and the samples."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+
+from napari_mmtseg._napari import samples
+from napari_mmtseg.methods import METHODS
+from napari_mmtseg.nuclei import nuclei_stack
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_manifest_names_things_that_exist():
+    manifest = PluginManifest.from_distribution("napari-mmtseg")
+    manifest.validate_imports()
+    offered = {widget.display_name for widget in manifest.contributions.widgets}
+    assert {cls.title for cls in METHODS.values()} <= offered
+
+
+def test_the_manifest_at_the_top_is_the_packaged_one():
+    packaged = ROOT / "src" / "napari_mmtseg" / "napari.yaml"
+    assert (ROOT / "napari.yaml").read_text("utf-8") in (
+        packaged.read_text("utf-8"),
+        "src/napari_mmtseg/napari.yaml",  # a checkout without links holds the link's target
+    )
+
+
+@pytest.mark.parametrize("make", [samples.tissue, samples.nuclei])
+def test_the_samples_need_no_download(make):
+    data, _, kind = make()[0]
+    assert kind == "image"
+    assert data.max() > data.min()
+
+
+def test_the_nuclei_are_the_same_each_time_and_brighter_than_the_rest():
+    image, truth = nuclei_stack((6, 96, 96), n_nuclei=6)
+    again, _ = nuclei_stack((6, 96, 96), n_nuclei=6)
+    np.testing.assert_array_equal(image, again)
+    assert image.dtype == np.uint16
+    assert truth.max() == 6
+    assert image[truth > 0].mean() > 1.5 * image[truth == 0].mean()
