@@ -1,6 +1,32 @@
 """What all tests share."""
 
+import numpy as np
+import pytest
 import torch
 
 # Small tensors gain nothing from a second thread, and the tests run beside other work.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def gray():
+    """Two bright discs on a dark, noisy ground: (24, 32) uint8."""
+    return _discs()
+
+
+@pytest.fixture
+def rgb():
+    """The same with one disc red and one blue: (24, 32, 3) uint8."""
+    image = np.repeat(_discs()[..., None], 3, axis=-1)
+    image[:, :16, 1:] //= 3
+    image[:, 16:, :2] //= 3
+    return image
+
+
+def _discs():
+    rows, columns = np.ogrid[:24, :32]
+    discs = ((rows - 9) ** 2 + (columns - 9) ** 2 < 36) | (
+        (rows - 14) ** 2 + (columns - 23) ** 2 < 30
+    )
+    noise = np.random.default_rng(0).normal(0, 6, discs.shape)
+    return np.clip(40 + 150 * discs + noise, 0, 255).astype(np.uint8)

@@ -40,7 +40,9 @@ def settings_of(case, name):
     if name.startswith("kanezaki_"):
         return Kanezaki(n_iterations=30, min_labels=2, **common)
     weight = next((part[3:] for part in name.split("_") if part.startswith("con")), "1")
-    return Kim(n_iterations=30, continuity=float(weight), min_labels=2, **common)
+    return Kim(
+        n_iterations=30, continuity=float(weight), scribble_weight=0.5, min_labels=2, **common
+    )
 
 
 def sample_of(case):

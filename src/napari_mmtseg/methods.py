@@ -206,9 +206,10 @@ class NetworkMethod(Method):
         le=512,
     )
     scribble_weight: float = setting(
-        0.5,
+        1.0,
         "Scribble weight",
-        "How strongly painted strokes bind their pixels to the painted class; 0 leaves them free.",
+        "How strongly painted strokes bind their pixels to the painted class; 0 leaves them free. "
+        "The 0.5 of Kim et al. needs more iterations.",
         ge=0,
         le=1000,
         step=0.1,
@@ -326,6 +327,7 @@ class Kim(NetworkMethod):
             "width": 100,
             "n_blocks": 3,
             "continuity": 5.0,
+            "scribble_weight": 0.5,
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",

@@ -86,6 +86,8 @@ class Model:
         """
         if n_labels is None:
             n_labels = getattr(self.method, "n_labels", 0) or self.n_clusters
+            if not np.ptp(self.colours, axis=0).any():
+                n_labels = 1  # learned on a constant image, where only the border differs
         if n_labels < 1:
             raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
         order = merges(self.colours, self.sizes, self.classes)
@@ -306,6 +308,8 @@ def _checked(model: Model) -> Model:
             raise ValueError(f"{name} has shape {got} where {want} belongs")
     if not 1 <= clusters <= _MAX_CLUSTERS:
         raise ValueError(f"it has {clusters} clusters where 1 to {_MAX_CLUSTERS} belong")
+    if len(model.weights["clusters"]) != clusters:
+        raise ValueError(f"its weights are not those of {clusters} clusters")
     for name, value in model.weights.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"{name} holds values that are not finite")

@@ -35,7 +35,7 @@ class Learned:
     """What training leaves behind, in plain arrays."""
 
     weights: Weights
-    """All that the method's predictor needs."""
+    """All that the method's predictor needs; "clusters" has an entry for each of the K."""
     colours: NDArray[np.float32]
     """(K, C): mean scaled intensity of each cluster over the sample."""
     sizes: NDArray[np.int64]

@@ -29,7 +29,8 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
     method : KMeans
         The settings.
     initial : mapping of str to array, optional
-        "centres" (k, F): where to start instead of at random; there are no restarts then.
+        "clusters" (k, F): the centres to start from instead of random ones; there are no restarts
+        then.
     """
     lab = sample.is_rgb and method.colour == "lab"
     features = [_features(pixels, lab, method) for pixels in sample.pixels]
@@ -43,7 +44,7 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
             stacklevel=2,
         )
 
-    start = None if initial is None else np.asarray(initial["centres"], np.float64)
+    start = None if initial is None else np.asarray(initial["clusters"], np.float64)
     total = 1 if start is not None else method.n_restarts
     best = None
     for restart in range(total):
@@ -58,7 +59,7 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
             fit.fit(values, sample_weight=counts)
         if best is None or fit.inertia_ < best.inertia_:
             best = fit
-        weights = {"centres": best.cluster_centers_, "lab": np.array(lab)}
+        weights = {"clusters": best.cluster_centers_, "lab": np.array(lab)}
         loss = float(best.inertia_ / counts.sum())
         learned = partial(_learned, weights, sample, method)
         if (yield Step("training", restart + 1, total, (loss,), (k,), learned)):
@@ -68,7 +69,7 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
 
 def predictor(weights: Weights, method: KMeans) -> Predictor:
     """Make the function that finds the nearest centre of each pixel."""
-    centres, lab = weights["centres"], bool(weights["lab"])
+    centres, lab = weights["clusters"], bool(weights["lab"])
 
     def predict(
         pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
@@ -122,7 +123,7 @@ def _distinct(
 def _learned(weights: Weights, sample: Sample, method: KMeans) -> Learned:
     """Measure the clusters over the sample, leaving out those without a pixel."""
     predict = predictor(weights, method)
-    centres = weights["centres"]
+    centres = weights["clusters"]
     sizes = np.zeros(len(centres), np.int64)
     sums = np.zeros((len(centres), sample.n_channels))
     for pixels, valid in zip(sample.pixels, sample.valid, strict=True):
@@ -133,4 +134,4 @@ def _learned(weights: Weights, sample: Sample, method: KMeans) -> Learned:
     used = sizes > 0
     colours = (sums[used] / sizes[used, None]).astype(np.float32)
     classes = np.zeros(np.count_nonzero(used), np.int64)
-    return Learned({**weights, "centres": centres[used]}, colours, sizes[used], classes)
+    return Learned({**weights, "clusters": centres[used]}, colours, sizes[used], classes)
