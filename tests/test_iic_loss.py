@@ -11,11 +11,6 @@ from torch.nn import functional
 from napari_mmtseg.engine.iic_loss import displaced_joint, information_loss
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def _probabilities(*shape, seed=0, sharpness=3.0):
     generator = torch.Generator().manual_seed(seed)
     return (torch.randn(shape, generator=generator) * sharpness).softmax(1)

@@ -5,20 +5,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_mmtseg._version import __version__
-    from napari_mmtseg.methods import MMT
+    from napari_mmtseg.grouping import Groups, group_objects
+    from napari_mmtseg.methods import IIC, MMT, ObjectIIC
     from napari_mmtseg.model import Model, load
     from napari_mmtseg.segmentation import segment, train
 
 _HOME_OF = {
+    "Groups": "grouping",
+    "IIC": "methods",
     "MMT": "methods",
     "Model": "model",
+    "ObjectIIC": "methods",
+    "group_objects": "grouping",
     "load": "model",
     "segment": "segmentation",
     "train": "segmentation",
     "__version__": "_version",
 }
 
-__all__ = ["MMT", "Model", "__version__", "load", "segment", "train"]
+__all__ = [
+    "IIC",
+    "MMT",
+    "Groups",
+    "Model",
+    "ObjectIIC",
+    "__version__",
+    "group_objects",
+    "load",
+    "segment",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
