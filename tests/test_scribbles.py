@@ -9,10 +9,10 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from napari_mmtseg import MMT, Felzenszwalb, Kanezaki, Kim, KMeans, load, segment, train
-from napari_mmtseg.methods import METHODS
+from napari_mmtseg.methods import METHODS, NetworkMethod
 
 DATA = Path(os.environ.get("MMTSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
-GUIDED = [cls for cls in METHODS.values() if cls.takes_scribbles]
+GUIDED = [cls for cls in METHODS.values() if issubclass(cls, NetworkMethod)]
 guided = pytest.mark.parametrize("cls", GUIDED, ids=[cls.__name__ for cls in GUIDED])
 DISC, GROUND = 5, 2
 

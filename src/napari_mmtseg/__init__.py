@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_mmtseg._version import __version__
-    from napari_mmtseg.methods import MMT, Felzenszwalb, Kanezaki, Kim, KMeans
+    from napari_mmtseg.grouping import Groups, group_objects
+    from napari_mmtseg.methods import IIC, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, ObjectIIC
     from napari_mmtseg.model import Model, load
     from napari_mmtseg.segmentation import segment, train
 
@@ -14,8 +15,12 @@ _HOME_OF = {
     "KMeans": "methods",
     "Kanezaki": "methods",
     "Kim": "methods",
+    "Groups": "grouping",
+    "IIC": "methods",
     "MMT": "methods",
     "Model": "model",
+    "ObjectIIC": "methods",
+    "group_objects": "grouping",
     "load": "model",
     "segment": "segmentation",
     "train": "segmentation",
@@ -23,13 +28,17 @@ _HOME_OF = {
 }
 
 __all__ = [
+    "IIC",
     "MMT",
     "Felzenszwalb",
+    "Groups",
     "KMeans",
     "Kanezaki",
     "Kim",
     "Model",
+    "ObjectIIC",
     "__version__",
+    "group_objects",
     "load",
     "segment",
     "train",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,16 +66,18 @@ class Planes:
 
     def plane(self, index: int) -> NDArray[Any]:
         """Read one plane as (C, Y, X), in the image's own values."""
-        position = dict(
-            zip(self._stack_axes, np.unravel_index(index, self._stack_shape), strict=True)
-        )
-        key = tuple(int(position[a]) if a in position else slice(None) for a in self.axes)
+        position = dict(zip(self._stack_axes, self.position(index), strict=True))
+        key = tuple(position[a] if a in position else slice(None) for a in self.axes)
         plane = np.asarray(self._data[key])
         left = [axis for axis in self.axes if axis not in position]
         if self._channel is None:
             plane, left = plane[np.newaxis], ["C", *left]
         order = [next(i for i, a in enumerate(left) if a in want) for want in ("CS", "Y", "X")]
         return plane.transpose(order)[: self.n_channels]
+
+    def position(self, index: int) -> tuple[int, ...]:
+        """Return the place of a plane along T and Z, in the order of the axes."""
+        return tuple(int(i) for i in np.unravel_index(index, self._stack_shape))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self.plane(index) for index in range(len(self)))
@@ -106,6 +108,13 @@ class Planes:
         return side.reshape(-1, *self.shape[-2:])
 
 
+def several(image: ArrayLike | Sequence[ArrayLike]) -> list[ArrayLike]:
+    """Return a list of images: a list of arrays is several, a list of numbers is one."""
+    if isinstance(image, list | tuple) and all(hasattr(one, "shape") for one in image):
+        return list(image)
+    return [cast(ArrayLike, image)]
+
+
 class Sample(NamedTuple):
     """The planes that a method learns from; they may differ in size."""
 
@@ -117,6 +126,8 @@ class Sample(NamedTuple):
     """Each (Y, X): regions for Kanezaki's method to use in place of its own."""
     is_rgb: bool = False
     """Whether the channels are red, green and blue."""
+    places: list[tuple[int, ...]] | None = None
+    """Each the number of the image and the plane's position along T and Z."""
 
     @property
     def n_channels(self) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -16,8 +16,9 @@ import safetensors.numpy
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine
-from napari_mmtseg.arrays import Planes, Scaling
+from napari_mmtseg.arrays import Planes, Scaling, several
 from napari_mmtseg.engine.merging import cut, merges
+from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.methods import Method, method_from_dict
 
 _HEADER = "napari-mmtseg"
@@ -50,6 +51,8 @@ class Model:
         Pixels of each cluster, from which labels are numbered.
     classes : (K,) int64 array
         The user's class of each cluster, 0 for none.
+    groups : (K,) int64 array or None
+        Clusters with the same number merge before all others.
     """
 
     method: Method
@@ -59,6 +62,7 @@ class Model:
     colours: NDArray[np.float32] = field(repr=False)
     sizes: NDArray[np.int64] = field(repr=False)
     classes: NDArray[np.int64] = field(repr=False)
+    groups: NDArray[np.int64] | None = field(default=None, repr=False)
 
     @property
     def n_channels(self) -> int:
@@ -90,7 +94,7 @@ class Model:
                 n_labels = 1  # learned on a constant image, where only the border differs
         if n_labels < 1:
             raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
-        order = merges(self.colours, self.sizes, self.classes)
+        order = merges(self.colours, self.sizes, self.classes, self.groups)
         return cut(order, self.sizes, self.classes, n_labels)
 
     @overload
@@ -153,6 +157,62 @@ class Model:
             pass
         labels = recoloured(clusters, label_of)
         return (labels, uncertainty) if return_uncertainty else labels
+
+    def with_classes(
+        self,
+        image: ArrayLike | Sequence[ArrayLike],
+        scribbles: ArrayLike | Sequence[ArrayLike],
+        *,
+        axes: str | None = None,
+    ) -> Model:
+        """Name the clusters by a few strokes; at once, without training again.
+
+        Each cluster takes the class that it meets most, so that several may share one. A cluster
+        that meets no stroke takes the class of the painted cluster nearest to it in mean
+        intensity. The labels are then the classes.
+
+        Parameters
+        ----------
+        image : array-like or list of arrays
+            What the strokes are painted on, as for `predict`; or several images.
+        scribbles : integer array-like, or as many as there are images
+            Of the shape of the labels: 0 where nothing is painted, otherwise a class.
+        axes : str, optional
+            The axes of each image, such as "ZYX".
+
+        Returns
+        -------
+        Model
+            A copy with other `classes`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an image or its scribbles do not fit, or fewer than two classes are painted where
+            pixels are finite.
+
+        References
+        ----------
+        Ji, Henriques and Vedaldi, ICCV 2019, section 4.2 (semi-supervised overclustering).
+        """
+        images, strokes = several(image), several(scribbles)
+        if len(images) != len(strokes):
+            raise ValueError(
+                f"Each image needs its scribbles: got {len(images)} images and {len(strokes)} "
+                "scribbles"
+            )
+        predict = engine.predictor(self.weights, self.method)
+        painted = []
+        for one, its_strokes in zip(images, strokes, strict=True):
+            planes = self.check(Planes(one, axes))
+            for index, plane_strokes in enumerate(planes.side_image(its_strokes, "scribbles")):
+                if plane_strokes.any():
+                    pixels, valid = self.scaling.apply(planes.plane(index))
+                    painted.append((np.where(valid, predict(pixels)[0], -1), plane_strokes))
+        counts, names = count_strokes(painted, self.n_clusters)
+        if counts.any(axis=0).sum() < 2:
+            raise ValueError("The scribbles must hold at least two classes: paint a second one")
+        return replace(self, classes=name_clusters(counts, names, self.colours))
 
     def check(self, planes: Planes) -> Planes:
         """Return the planes, or say why the model cannot take them.
@@ -221,6 +281,8 @@ class Model:
         arrays = {f"weights/{name}": value for name, value in self.weights.items()}
         arrays |= {"scaling/low": self.scaling.low, "scaling/high": self.scaling.high}
         arrays |= {"colours": self.colours, "sizes": self.sizes, "classes": self.classes}
+        if self.groups is not None:
+            arrays["groups"] = self.groups
         arrays = {name: np.asarray(value, order="C") for name, value in arrays.items()}
         data = safetensors.numpy.save(arrays, metadata={_HEADER: json.dumps(header)})
         # Written beside the target and moved there whole, so that no half file is ever seen.
@@ -278,6 +340,7 @@ def load(path: str | os.PathLike[str]) -> Model:
                 colours=arrays["colours"],
                 sizes=arrays["sizes"],
                 classes=arrays["classes"],
+                groups=arrays.get("groups"),
             )
         )
     except (
@@ -300,6 +363,7 @@ def _checked(model: Model) -> Model:
         "sizes": (model.sizes.shape, (clusters,)),
         "classes": (model.classes.shape, (clusters,)),
         "colours": (model.colours.shape, (clusters, model.n_channels)),
+        "groups": ((clusters,) if model.groups is None else model.groups.shape, (clusters,)),
         "scaling/low": (model.scaling.low.shape, (model.n_channels,)),
         "scaling/high": (model.scaling.high.shape, (model.n_channels,)),
     }

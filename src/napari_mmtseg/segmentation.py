@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine
-from napari_mmtseg.arrays import Planes, Sample, Scaling
+from napari_mmtseg.arrays import Planes, Sample, Scaling, several
 from napari_mmtseg.engine import Learned, Step, Weights
 from napari_mmtseg.methods import METHODS, MMT, Kanezaki, Method
 from napari_mmtseg.model import Labels, Model, Uncertainty, recoloured
@@ -133,7 +133,7 @@ def segment(
     ((660, 550), np.int32(2))
     """
     run = segment_steps(image, method or MMT(), axes=axes, scribbles=scribbles, mask=mask)
-    result = _drain(run, on_step)
+    result = drain(run, on_step)
     return (result.labels(), result.uncertainty) if return_uncertainty else result.labels()
 
 
@@ -181,7 +181,7 @@ def train(
         initial=initial,
         superpixels=superpixels,
     )
-    return _drain(run, on_step)
+    return drain(run, on_step)
 
 
 def train_steps(
@@ -285,11 +285,7 @@ def _region_steps(
 
 
 def _images(image: ArrayLike | Sequence[ArrayLike], axes: str | None) -> list[Planes]:
-    # A list of arrays is several images; a list of numbers is one.
-    if isinstance(image, list | tuple) and all(hasattr(one, "shape") for one in image):
-        images = [Planes(one, axes) for one in image]
-    else:
-        images = [Planes(cast(ArrayLike, image), axes)]
+    images = [Planes(one, axes) for one in several(image)]
     if not images:
         raise ValueError("There is no image to train on; give at least one")
     for number, planes in enumerate(images):
@@ -349,7 +345,8 @@ def _sample(
         None if side is None else [side[i].astype(np.int64) for _, i in chosen]
         for side in (painted, grouped)
     )
-    return Sample(pixels, valid, strokes, regions, images[0].is_rgb), scaling
+    places = [(images.index(planes), *planes.position(index)) for planes, index in chosen]
+    return Sample(pixels, valid, strokes, regions, images[0].is_rgb, places), scaling
 
 
 def _strokes(planes: Planes, method: Method, scribbles: ArrayLike) -> NDArray[Any]:
@@ -375,7 +372,8 @@ def _then(second: Callable[[Any], R], first: Callable[[], Any]) -> R:
     return second(first())
 
 
-def _drain(run: Run[R], on_step: OnStep | None) -> R:
+def drain(run: Run[R], on_step: OnStep | None) -> R:
+    """Drive a run to its end, or until `on_step` returns True, and return its result."""
     stop = None
     while True:
         try:

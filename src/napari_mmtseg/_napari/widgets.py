@@ -21,7 +21,7 @@ from napari_mmtseg._napari.run_panel import RunPanel
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.worker import Done, Job, Preview, View
 from napari_mmtseg.arrays import Planes
-from napari_mmtseg.methods import METHODS, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, Method
+from napari_mmtseg.methods import IIC, METHODS, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, Method
 from napari_mmtseg.model import Model
 
 if TYPE_CHECKING:
@@ -301,6 +301,12 @@ class MMTWidget(SegmentWidget):
     """Segment with MMT."""
 
     first = MMT
+
+
+class IICWidget(SegmentWidget):
+    """Segment with invariant information clustering."""
+
+    first = IIC
 
 
 class KimWidget(SegmentWidget):

@@ -42,6 +42,8 @@ class Learned:
     """(K,): pixels of each cluster in the sample."""
     classes: NDArray[np.int64]
     """(K,): the user's class that a cluster was painted as, 0 for none."""
+    groups: NDArray[np.int64] | None = None
+    """(K,): clusters with the same number merge before all others; None if none belong together."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 
 def merges(
-    colours: NDArray[np.floating], sizes: NDArray[np.integer], classes: NDArray[np.integer]
+    colours: NDArray[np.floating],
+    sizes: NDArray[np.integer],
+    classes: NDArray[np.integer],
+    groups: NDArray[np.integer] | None = None,
 ) -> NDArray[np.int64]:
-    """Order the merges of clusters, those of one class first, then least loss of contrast first.
+    """Order the merges of clusters: those of one class, of one group, of least loss of contrast.
 
     Ward's criterion: merging a and b raises the within-cluster sum of squares by
     ``size_a * size_b / (size_a + size_b) * |colour_a - colour_b|^2``. Clusters of different
@@ -25,6 +28,8 @@ def merges(
         Pixels of each cluster.
     classes : (K,) array
         The user's class of each cluster, 0 for none.
+    groups : (K,) array, optional
+        Clusters with the same number belong together.
 
     Returns
     -------
@@ -37,16 +42,18 @@ def merges(
     """
     colours, weight = colours.astype(np.float64), np.maximum(sizes, 1e-9).astype(np.float64)
     classes = classes.copy()
+    groups = np.arange(len(sizes)) if groups is None else groups
     alive = np.ones(len(sizes), bool)
     order: list[tuple[int, int]] = []
     while True:
         apart = ((colours[:, None] - colours[None]) ** 2).sum(-1)  # (K, K)
         cost = apart * weight[:, None] * weight / (weight[:, None] + weight)
+        cost[groups[:, None] == groups] -= cost.max() + 1
         both = (classes[:, None] > 0) & (classes > 0)
-        cost[both] = np.where(classes[:, None] == classes, -1, np.inf)[both]
+        cost[both] = np.where(classes[:, None] == classes, -np.inf, np.inf)[both]
         cost[~(alive[:, None] & alive)] = np.inf
         np.fill_diagonal(cost, np.inf)
-        if not np.isfinite(cost).any():
+        if (cost == np.inf).all():
             return np.array(order, np.int64).reshape(-1, 2)
         into, gone = sorted(int(i) for i in np.unravel_index(cost.argmin(), cost.shape))
         share = weight[[into, gone]] / (weight[into] + weight[gone])

@@ -43,10 +43,6 @@ class Network(nn.Module):
         responses: Tensor = self.bn3(self.conv3(features))
         return responses
 
-    def norms(self) -> list[nn.BatchNorm2d]:
-        """List the batch norms from the input to the output."""
-        return [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)]
-
 
 def winners(responses: Tensor) -> Tensor:
     """Return the channel with the largest response: (B, q, Y, X) -> (B, Y, X) int64."""
@@ -102,7 +98,7 @@ def get_weights(network: nn.Module) -> dict[str, NDArray[np.generic]]:
 
 
 @torch.no_grad()
-def freeze(network: Network, planes: Sequence[Tensor]) -> None:
+def freeze(network: nn.Module, planes: Sequence[Tensor]) -> None:
     """Set the running statistics to those over the planes, and switch to using them.
 
     In training, batch norm takes its statistics from the batch at hand; frozen, a pixel's label
@@ -110,12 +106,13 @@ def freeze(network: Network, planes: Sequence[Tensor]) -> None:
 
     Parameters
     ----------
-    network : Network
+    network : nn.Module
+        Its batch norms registered in the order in which the pixels meet them.
     planes : sequence of (1, C, Y, X) tensors
         One pass a norm: each norm's statistics build on the frozen ones before it.
     """
     network.eval()
-    for norm in network.norms():
+    for norm in [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]:
         sums: list[Tensor] = []
 
         def collect(_: nn.Module, inputs: tuple[Tensor], sums: list[Tensor] = sums) -> None:

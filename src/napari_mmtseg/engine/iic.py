@@ -1,0 +1,189 @@
+"""IIC: clusters that two views of a place agree on (Ji, Henriques and Vedaldi, ICCV 2019)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mmtseg.arrays import Sample
+from napari_mmtseg.engine import Learned, Prediction, Predictor, Step, Training, Weights
+from napari_mmtseg.engine.devices import choose, drive
+from napari_mmtseg.engine.iic_loss import information_loss
+from napari_mmtseg.engine.iic_network import MAIN, OVER, STRIDE, SegmentationNetwork, build
+from napari_mmtseg.engine.naming import count_strokes, name_clusters
+from napari_mmtseg.engine.networks import freeze, get_weights, set_weights
+from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
+from napari_mmtseg.engine.sampling import reduce
+from napari_mmtseg.engine.views import turn_back
+from napari_mmtseg.engine.votes import decide, found_clusters
+from napari_mmtseg.methods import IIC
+
+_FROZEN_PIXELS = 2**18
+_SURVEYED_PIXELS = 2**20
+_MAX_CLUSTERS = 512
+
+
+class _Run(NamedTuple):
+    """A network in training and the recent losses of its sub-heads."""
+
+    network: SegmentationNetwork
+    losses: Tensor  # (2, H)
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses[MAIN].min())
+
+
+def train(sample: Sample, method: IIC, initial: Weights | None = None) -> Training:
+    """Train trunk and heads, then name the clusters by the user's strokes if there are any.
+
+    A cluster is a pair of a main cluster and an overcluster; the clusters of one main cluster
+    form a group, so that the labels are the main head's and the finer ones stay within reach.
+
+    Parameters
+    ----------
+    sample : Sample
+        Scaled pixels.
+    method : IIC
+        The settings.
+    initial : mapping of str to array, optional
+        "trunk.0.weight" and so on, "heads.0.weight" (main) and "heads.1.weight": where to start.
+    """
+    return drive(method.device, partial(_train, sample, method, initial))
+
+
+def _train(sample: Sample, method: IIC, initial: Weights | None, device: torch.device) -> Training:
+    generator = torch.Generator().manual_seed(method.seed)
+    drawer = Drawer(sample, method, generator, device)
+    # Where nothing varies there is nothing to learn, and rounding would be learned instead.
+    n_iterations = method.n_iterations if any(p.any() for p in sample.pixels) else 0
+    total = method.n_restarts * n_iterations
+    runs: list[_Run] = []
+    for restart in range(method.n_restarts):
+        network = build(sample.n_channels, method, generator, initial)
+        network.to(device, getattr(torch, method.precision))
+        optimiser = torch.optim.Adam(network.parameters(), method.learning_rate)
+        run = _Run(network, torch.full((2, method.n_heads), torch.nan))
+        runs.append(run)
+        stopped = None
+        for t in range(n_iterations):
+            for head in (OVER, MAIN):
+                pairs = drawer.pairs()
+                losses, main = _losses(network, pairs, head, method)
+                optimiser.zero_grad()
+                losses.mean().backward()
+                optimiser.step()
+                _follow(run.losses[head], losses.detach().cpu())
+
+            counts = (len(main.unique()),)
+            snapshot = partial(_learned, run, drawer, sample, method, pairs)
+            stopped = yield Step(
+                "training", restart * n_iterations + t + 1, total, (run.loss,), counts, snapshot
+            )
+            if stopped:
+                break
+        if stopped:
+            break
+    best = min(runs, key=lambda run: run.loss)
+    return _learned(best, drawer, sample, method)
+
+
+def _losses(
+    network: SegmentationNetwork, pairs: Pairs, head: int, method: IIC
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of each sub-head, (H,), and the winners of the first one, (B, y, x)."""
+    ours = network.assign(network.features(pairs.first), head)
+    theirs = network.assign(network.features(pairs.second), head)
+    weight = on_grid(pairs.weight, STRIDE).repeat(method.n_repeats, 1, 1)  # (B R, y, x)
+    # The outputs lie on a coarser grid than the pixels, and so do the displacements.
+    displacement = min((method.displacement_px + 1) // STRIDE, weight.shape[-1] - 1)
+    losses = [
+        information_loss(
+            one.repeat(method.n_repeats, 1, 1, 1),  # (B R, K, y, x)
+            turn_back(other, pairs.codes),
+            weight,
+            displacement=displacement,
+            balance=method.balance,
+            collapsed=method.information == "collapsed",
+        )
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    return torch.stack(losses), ours[0].detach().argmax(1)
+
+
+def _follow(mean: Tensor, new: Tensor) -> None:
+    """Move a running mean of the losses, which starts at the first."""
+    mean.copy_(torch.where(mean.isnan(), new, 0.9 * mean + 0.1 * new))
+
+
+@torch.no_grad()
+def _learned(
+    run: _Run, drawer: Drawer, sample: Sample, method: IIC, pairs: Pairs | None = None
+) -> Learned:
+    """Freeze a copy with the best sub-heads and survey the clusters in the sample.
+
+    For a passing look, the pairs at hand are the sample.
+    """
+    best = [int(losses.argmin()) for losses in run.losses]
+    network = run.network.with_heads(best)
+    if pairs is None:
+        windows, looked = drawer.windows(_FROZEN_PIXELS), drawer.windows(_SURVEYED_PIXELS)
+    else:
+        windows = looked = [(pairs.first, pairs.weight)]
+    freeze(network, [pixels for pixels, _ in windows])
+    winners, colours = [], []
+    for pixels, weight in looked:
+        there = on_grid(weight, STRIDE) >= 0.5  # (B, y, x)
+        if not there.any():
+            continue
+        winners.append(_pairs_of(network(pixels)).argmax(1)[there])
+        colours.append(reduce(pixels, STRIDE).movedim(1, -1)[there])  # (n, C)
+    n_main, n_over = network.n_clusters
+    clusters, means, sizes = found_clusters(torch.cat(winners), torch.cat(colours), n_main * n_over)
+    kept = np.sort(np.argsort(-sizes, kind="stable")[:_MAX_CLUSTERS])
+    clusters, means, sizes = clusters[kept], means[kept], sizes[kept]
+    weights: dict[str, NDArray[np.generic]] = {
+        "clusters": clusters,
+        **{f"network.{name}": value for name, value in get_weights(network).items()},
+    }
+    classes = np.zeros_like(sizes)
+    if sample.scribbles is not None and pairs is None:
+        predict = predictor(weights, method)
+        strokes = [(predict(p)[0], s) for p, s in zip(sample.pixels, sample.scribbles, strict=True)]
+        classes = name_clusters(*count_strokes(strokes, len(sizes)), means)
+    return Learned(weights, means, sizes, classes, clusters // n_over)
+
+
+def _pairs_of(probabilities: tuple[Tensor, Tensor]) -> Tensor:
+    """Multiply probabilities (B, k, y, x) and (B, K, y, x) to those of pairs, (B, k K, y, x)."""
+    main, over = probabilities
+    return (main[:, :, None] * over[:, None]).flatten(1, 2)
+
+
+def predictor(weights: Weights, method: IIC) -> Predictor:
+    """Make the function that finds the cluster of each pixel, with frozen statistics."""
+    device = choose(method.device)
+    dtype = getattr(torch, method.precision)
+    prefix = "network."
+    named = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    n_clusters = (len(named["heads.0.weight"]), len(named["heads.1.weight"]))
+    n_channels = named["trunk.0.weight"].shape[1] - 2 * method.sobel
+    network = SegmentationNetwork(n_channels, method.width, n_clusters, 1, method.sobel)
+    set_weights(network, named, frozen=True)
+    network.to(device, dtype).eval()
+    clusters = torch.from_numpy(np.ascontiguousarray(weights["clusters"])).to(device)
+
+    @torch.no_grad()
+    def predict(
+        pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
+    ) -> Prediction:
+        plane = torch.from_numpy(pixels).to(device, dtype)[None]
+        votes = _pairs_of(network(plane))[:, clusters]  # (1, P, Y / 2, X / 2)
+        return decide(votes, STRIDE, pixels.shape[1:], None)
+
+    return predict

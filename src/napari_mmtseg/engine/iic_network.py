@@ -1,0 +1,128 @@
+"""The trunk and the heads of IIC's segmentation network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_mmtseg.engine import Weights
+from napari_mmtseg.engine.networks import set_weights
+from napari_mmtseg.methods import IIC
+
+MAIN, OVER = 0, 1
+"""The head whose clusters are the labels, and the overclustering one."""
+
+STRIDE = 2
+"""Pixels a side that share one output."""
+
+
+class SegmentationNetwork(nn.Module):
+    """The authors' trunk at a chosen width, a main head and an overclustering head.
+
+    3x3 convolution, batch norm and ReLU with w, 2w, (max-pool 2) 4w, 4w, 8w, 8w channels, the last
+    two dilated by 2; each head is a 1x1 convolution without bias and softmax. The authors pad all
+    layers by 1, which leaves a constant border after the dilated ones; here padding = dilation.
+
+    Source: Ji, Henriques and Vedaldi, ICCV 2019, and their published code ("net10a").
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the image.
+    width : int
+        Channels w of the first layer; the authors' is 64.
+    n_clusters : (int, int)
+        Clusters of the main head and of the overclustering head.
+    n_heads : int
+        Sub-heads of each head.
+    sobel : bool
+        Whether to add the slopes of the mean channel to the input.
+    """
+
+    def __init__(
+        self, n_channels: int, width: int, n_clusters: tuple[int, int], n_heads: int, sobel: bool
+    ) -> None:
+        super().__init__()
+        self.sobel = sobel
+        widths = [n_channels + 2 * sobel, *(width * n for n in (1, 2, 4, 4, 8, 8))]
+        layers: list[nn.Module] = []
+        for number, dilation in enumerate((1, 1, 1, 1, 2, 2)):
+            before, after = widths[number : number + 2]
+            conv = nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation, bias=False)
+            # Momentum 0 leaves the running statistics alone until `freeze` sets them.
+            layers += [conv, nn.BatchNorm2d(after, momentum=0.0), nn.ReLU(inplace=True)]
+            if number == 1:
+                layers.append(nn.MaxPool2d(STRIDE, ceil_mode=True))
+        self.trunk = nn.Sequential(*layers)
+        heads = [nn.Conv2d(widths[-1], n_heads * count, 1, bias=False) for count in n_clusters]
+        self.heads: Sequence[nn.Conv2d] = cast(Sequence[nn.Conv2d], nn.ModuleList(heads))
+        self.n_heads = n_heads
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    @property
+    def n_clusters(self) -> tuple[int, int]:
+        """Clusters of the main and of the overclustering head."""
+        main, over = (head.weight.shape[0] // self.n_heads for head in self.heads)
+        return main, over
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Map pixels (B, C, Y, X) in 0..1 to features (B, 8w, Y/2, X/2), sides rounded up."""
+        if self.sobel:
+            pixels = torch.cat([pixels, _slopes(pixels.mean(1, keepdim=True))], 1)
+        features: Tensor = self.trunk(pixels)
+        return features
+
+    def assign(self, features: Tensor, head: int) -> list[Tensor]:
+        """Return each sub-head's probabilities (B, K, y, x); head is MAIN or OVER."""
+        logits: Tensor = self.heads[head](features)  # (B, H K, y, x)
+        return [part.softmax(1) for part in logits.chunk(self.n_heads, dim=1)]
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probabilities of the first sub-head of both heads."""
+        features = self.features(pixels)
+        return self.assign(features, MAIN)[0], self.assign(features, OVER)[0]
+
+    def with_heads(self, chosen: Sequence[int]) -> SegmentationNetwork:
+        """Return a copy that has the chosen sub-head of each head alone."""
+        kept = copy.deepcopy(self)
+        for head, number in zip(kept.heads, chosen, strict=True):
+            part = head.weight.chunk(self.n_heads)[number]
+            head.weight = nn.Parameter(part.detach().clone())
+        kept.n_heads = 1
+        return kept
+
+
+def build(
+    n_channels: int, method: IIC, generator: torch.Generator, initial: Weights | None
+) -> SegmentationNetwork:
+    """Build a network with random weights, or with the given ones.
+
+    Raises
+    ------
+    ValueError
+        If the initial weights do not fit the network.
+    """
+    n_clusters = (method.n_labels, method.n_overclusters or min(5 * method.n_labels, 64))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
+        network = SegmentationNetwork(
+            n_channels, method.width, n_clusters, method.n_heads, method.sobel
+        )
+    if initial is not None:
+        set_weights(network, initial)
+    return network
+
+
+def _slopes(grey: Tensor) -> Tensor:
+    """Sobel's derivatives along x and y: (B, 1, Y, X) -> (B, 2, Y, X)."""
+    along_x = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+    kernels = torch.stack([along_x, along_x.T])[:, None].to(grey)
+    return functional.conv2d(functional.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels)
