@@ -14,6 +14,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import Planes
+from napari_mmtseg.methods import Method
 from napari_mmtseg.segmentation import Segmentation
 
 METADATA_KEY = "napari-mmtseg"
@@ -81,6 +82,12 @@ def axes_of(layers: Sequence[Image], axes: str) -> str:
     return axes + "S" if layers[0].rgb else axes
 
 
+def shape_of(layers: Sequence[Image], axes: str) -> tuple[int, ...]:
+    """Return the shape of the labels of what `read` gives."""
+    sizes = zip(axes, _data(layers[0]).shape, strict=False)  # colours come last, beyond the axes
+    return tuple(int(n) for axis, n in sizes if axis != "C")
+
+
 def plane_in_view(layer: Image, axes: str, point: Sequence[float]) -> int:
     """Return the index of the plane at a point of the world, as `arrays.Planes` counts them."""
     position = layer.world_to_data(point)
@@ -92,7 +99,7 @@ def plane_in_view(layer: Image, axes: str, point: Sequence[float]) -> int:
     return index
 
 
-def placement(layer: Image, axes: str) -> dict[str, Any]:
+def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
     """Return the keywords that put a result where its image is: transforms, units and axis labels.
 
     Axes left out of the result (channels) are left out of each.
@@ -126,13 +133,13 @@ def features(labels: NDArray[np.integer]) -> pd.DataFrame:
 
 
 def provenance(
-    result: Segmentation, layers: Sequence[Image], axes: str, seconds: float
+    method: Method, layers: Sequence[Image], axes: str, seconds: float
 ) -> dict[str, Any]:
     """Record how a result was made: settings, seed, versions, image, axes and time taken."""
     packages = ("napari-mmtseg", "napari", "torch", "numpy", "scikit-image")
     return {
         METADATA_KEY: {
-            "settings": result.method.to_dict(),
+            "settings": method.to_dict(),
             "image": [layer.name for layer in layers],
             "axes": axes,
             "seconds": round(seconds, 3),

@@ -10,6 +10,7 @@ from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -60,6 +61,20 @@ class ResultPanel(QWidget):
             row.addWidget(part)
         self._merging.hide()
 
+        self.strokes = QComboBox()
+        self.strokes.setAccessibleName("Strokes")
+        self.strokes.setToolTip("A Labels layer with a few strokes of each class.")
+        self.name_button = QPushButton("Name labels")
+        self.name_button.setToolTip(
+            "Give each label the class that it meets most in the strokes; nothing is trained."
+        )
+        self._naming = QWidget()
+        line = QHBoxLayout(self._naming)
+        line.setContentsMargins(0, 0, 0, 0)
+        for part in (QLabel("Strokes"), self.strokes, self.name_button):
+            line.addWidget(part, 1 if part is self.strokes else 0)
+        self._naming.hide()
+
         self.save_button = QPushButton("Save model…")
         self.save_button.setToolTip("Keep what was learned in a file, to label other images with.")
         self.load_button = QPushButton("Load model…")
@@ -84,8 +99,13 @@ class ResultPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._merging)
+        column.addWidget(self._naming)
         column.addWidget(self.keep)
         self.n_labels.valueChanged.connect(self._merge)
+        self.name_button.clicked.connect(self.name_labels)
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.connect(self._list_strokes)
+        self._list_strokes()
         self.save_button.clicked.connect(self._ask_and_save)
         self.load_button.clicked.connect(self._ask_and_load)
 
@@ -97,16 +117,42 @@ class ResultPanel(QWidget):
         if model is None:
             self._result = None
             self._merging.hide()
+            self._naming.hide()
             return
         shown = len(np.unique(model.label_of()))
         self._result = Result(layer, segmentation, placed, shown)
         self._merging.setVisible(model.n_clusters > 2)
+        self._naming.setVisible(model.n_clusters > 1)
+        self._list_strokes()
         self.n_labels.blockSignals(True)
         self.n_labels.setRange(min(2, model.n_clusters), model.n_clusters)
         self.n_labels.setValue(shown)
         self.n_labels.blockSignals(False)
         self._count.setText(f"{shown} of {model.n_clusters}")
         self._take(model, f"from {layer.name}")
+
+    def name_labels(self) -> None:
+        """Show the result in the classes of the strokes chosen."""
+        strokes, result = self.strokes.currentData(), self._result
+        if strokes is None or result is None:
+            return
+        try:
+            named = result.segmentation.with_classes(np.asarray(strokes.data))
+        except (ValueError, TypeError) as error:
+            show_error(str(error))
+            return
+        labels = named.labels()
+        metadata = dict(result.layer.metadata)
+        layer = Labels(
+            labels,
+            name=f"{result.layer.name} named",
+            colormap=strokes.colormap,
+            features=napari_layers.features(labels),
+            metadata=metadata,
+            **result.placed,
+        )
+        self.viewer.add_layer(layer)
+        self._take(named.model, f"named by {strokes.name}")
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Save the model behind the last result, or the one that was loaded."""
@@ -121,7 +167,18 @@ class ResultPanel(QWidget):
         except (OSError, ValueError) as error:
             show_error(str(error))
 
-    def _take(self, model: Model, origin: str) -> None:
+    def _list_strokes(self) -> None:
+        before = self.strokes.currentData()
+        self.strokes.clear()
+        for layer in self.viewer.layers:
+            if isinstance(layer, Labels) and napari_layers.METADATA_KEY not in layer.metadata:
+                self.strokes.addItem(layer.name, layer)
+        self.strokes.setCurrentIndex(max(0, self.strokes.findData(before)))
+        self.name_button.setEnabled(self.strokes.count() > 0)
+
+    def _take(self, model: Model | None, origin: str) -> None:
+        if model is None:
+            return
         self.model = model
         self.model_text.setText(f"{model.method.title}, {model.n_clusters} labels, {origin}.")
         self.changed.emit()

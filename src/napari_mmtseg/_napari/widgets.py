@@ -228,7 +228,7 @@ class SegmentWidget(QWidget):
             Job(
                 image=source.data,
                 axes=source.axes,
-                method=None if model else method.to_dict(),
+                method=method,
                 model=model,
                 scribbles=self.picker.guide_pixels(self.scribbles) if model is None else None,
                 mask=self.picker.guide_pixels(self.mask),
@@ -268,7 +268,9 @@ class SegmentWidget(QWidget):
         if run is None:
             return
         result = done.result
-        metadata = napari_layers.provenance(result, run.layers, run.source_axes, done.seconds)
+        metadata = napari_layers.provenance(
+            result.method, run.layers, run.source_axes, done.seconds
+        )
         labels, uncertainty = napari_layers.result_layers(result, run.name, run.placed, metadata)
         self._drop_live()
         if uncertainty is not None and run.wants_uncertainty:

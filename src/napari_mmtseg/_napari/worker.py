@@ -19,7 +19,8 @@ from scipy.optimize import linear_sum_assignment
 
 from napari_mmtseg.arrays import Planes
 from napari_mmtseg.engine import Step
-from napari_mmtseg.methods import method_from_dict
+from napari_mmtseg.grouping import Groups, group_objects_steps
+from napari_mmtseg.methods import Method, ObjectIIC
 from napari_mmtseg.model import Labels, Model
 from napari_mmtseg.segmentation import Run, Segmentation, predict_steps, segment_steps
 
@@ -28,12 +29,13 @@ _PREVIEW_SHARE = 0.15
 
 
 class Job(NamedTuple):
-    """What to do: train and label, or label with a model that there is already."""
+    """What to do: train and label, label with a model, or group the objects of a label image."""
 
     image: NDArray[Any]
     axes: str
-    method: dict[str, Any] | None
+    method: Method
     model: Model | None = None
+    objects: NDArray[Any] | None = None
     scribbles: NDArray[Any] | None = None
     mask: NDArray[Any] | None = None
     plane: int = 0
@@ -75,7 +77,7 @@ class Note(NamedTuple):
 class Done(NamedTuple):
     """The result of a job."""
 
-    result: Segmentation
+    result: Segmentation | Groups
     seconds: float
 
 
@@ -134,16 +136,17 @@ def _serve(job: Job, wishes: queue.SimpleQueue[Any], out: IO[bytes]) -> None:
         send(out, Failed(text, traceback.format_exc()))
 
 
-def _run(job: Job) -> Run[Segmentation]:
+def _run(job: Job) -> Run[Any]:
     if job.model is not None:
         return predict_steps(job.model, job.image, axes=job.axes, mask=job.mask)
-    method = method_from_dict(job.method or {})
-    return segment_steps(job.image, method, axes=job.axes, scribbles=job.scribbles, mask=job.mask)
+    if isinstance(job.method, ObjectIIC):
+        return group_objects_steps(job.image, job.objects, job.method, axes=job.axes)
+    return segment_steps(
+        job.image, job.method, axes=job.axes, scribbles=job.scribbles, mask=job.mask
+    )
 
 
-def _drive(
-    run: Run[Segmentation], job: Job, wishes: queue.SimpleQueue[Any], out: IO[bytes]
-) -> Segmentation:
+def _drive(run: Run[Any], job: Job, wishes: queue.SimpleQueue[Any], out: IO[bytes]) -> Any:
     planes = Planes(job.image, job.axes)
     plane, last, cost, shown = job.plane, -1e9, 0.0, None
     stop = False
@@ -151,8 +154,7 @@ def _drive(
         try:
             step = run.send(stop or None)
         except StopIteration as end:
-            result: Segmentation = end.value
-            return result
+            return end.value
         while not wishes.empty():
             wish = wishes.get()
             stop = stop or isinstance(wish, Stop)
@@ -160,7 +162,8 @@ def _drive(
                 plane, shown = wish.plane, None
         send(out, Progress(step.phase, step.done, step.total, step.loss, step.n_labels))
         now = time.perf_counter()
-        if step.phase == "training" and now - last > max(_PREVIEW_SECONDS, cost / _PREVIEW_SHARE):
+        shows = step.phase == "training" and job.objects is None
+        if shows and now - last > max(_PREVIEW_SECONDS, cost / _PREVIEW_SHARE):
             shown = _alike(_preview(step, planes, plane), shown)
             send(out, Preview(plane, shown))
             last = time.perf_counter()

@@ -1,0 +1,148 @@
+"""The Group objects widget: sort the objects of a Labels layer by how they look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+from napari.layers import Image, Labels
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.form import SettingsForm
+from napari_mmtseg._napari.picker import ImagePicker
+from napari_mmtseg._napari.run_panel import RunPanel
+from napari_mmtseg._napari.worker import Done, Job
+from napari_mmtseg.grouping import Groups
+from napari_mmtseg.methods import ObjectIIC
+
+if TYPE_CHECKING:
+    import napari
+
+
+class _Run(NamedTuple):
+    layers: list[Image]
+    axes: str
+    objects: Labels
+    method: ObjectIIC
+
+
+class GroupWidget(QWidget):
+    """Sort the objects of a Labels layer into groups that look alike."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self._run: _Run | None = None
+        self.picker = ImagePicker(self.viewer)
+        self.objects = self.picker.add_guide(
+            "Objects", "A Labels layer in which each object, such as a cell, has its own number."
+        )
+        self.form = SettingsForm(ObjectIIC)
+        self.panel = RunPanel()
+        column = QVBoxLayout(self)
+        for part in (self.picker, self.form, self.panel):
+            column.addWidget(part)
+        column.addStretch(1)
+        self.setMinimumWidth(380)
+        self.picker.changed.connect(self.refresh)
+        self.form.changed.connect(self.refresh)
+        self.panel.run_wanted.connect(self.run)
+        self.panel.finished.connect(self._show)
+        self.panel.dropped.connect(self.refresh)
+        self.refresh()
+        QTimer.singleShot(0, self.panel.process.warm_up)
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is under way."""
+        return self.panel.running
+
+    def problem(self) -> str:
+        """Say why Run cannot be pressed now, or return an empty string."""
+        problem = self.picker.problem()
+        objects = self.objects.currentData()
+        if problem:
+            return problem
+        if objects is None:
+            return "Choose a Labels layer of objects; Felzenszwalb or a watershed can make one."
+        shape = napari_layers.shape_of(self.picker.chosen(), self.picker.chosen_axes())
+        if objects.data.shape != shape:
+            return (
+                f"The objects have shape {objects.data.shape}, the image without channels {shape}: "
+                "choose layers of the same size."
+            )
+        try:
+            self.form.method()
+        except (ValueError, TypeError) as error:
+            return f"{error}."
+        return ""
+
+    def refresh(self) -> None:
+        """Enable what can be pressed."""
+        self.panel.allow(self.problem())
+
+    def run(self) -> None:
+        """Train on the objects and group them."""
+        problem = self.problem()
+        if problem or self.running:
+            self.panel.say(problem or "A run is under way; stop or discard it first.")
+            return
+        layers, axes = self.picker.chosen(), self.picker.chosen_axes()
+        source = napari_layers.read(layers, axes)
+        method = self.form.method()
+        assert isinstance(method, ObjectIIC)
+        self._run = _Run(layers, source.axes, self.objects.currentData(), method)
+        pixels = np.asarray(self._run.objects.data)
+        self.panel.start(Job(source.data, source.axes, method, objects=pixels))
+
+    def _show(self, done: Done) -> None:
+        run, groups = self._run, done.result
+        if run is None or not isinstance(groups, Groups):
+            return
+        labels = groups.labels(run.objects.data)
+        record = napari_layers.provenance(run.method, run.layers, run.axes, done.seconds)
+        layer = Labels(
+            labels,
+            name=f"{run.objects.name} groups",
+            features=napari_layers.features(labels),
+            metadata=record,
+            **napari_layers.placement(run.objects, "Y" * run.objects.ndim),
+        )
+        run.objects.features = with_groups(run.objects.features, groups)
+        self.viewer.add_layer(layer)
+        counts = np.bincount(groups.groups)[1:]
+        self.panel.say(f"{len(groups.ids)} objects in groups of {', '.join(map(str, counts))}.")
+
+    def event(self, event: QEvent | None) -> bool:
+        """End a run that is under way when the widget is taken out of the window."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
+            self.panel.close_process()
+        return bool(super().event(event))
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        """End a run that is under way."""
+        self.panel.close_process()
+        super().closeEvent(event)
+
+
+def with_groups(features: pd.DataFrame, groups: Groups) -> pd.DataFrame:
+    """Add each object's group and its probability to a layer's features, beside what is there."""
+    known = features if "index" in features else features.rename_axis("index").reset_index()
+    taken = set(known.columns)
+    number = next(n for n in range(1, len(taken) + 2) if _column(n) not in taken)
+    found = pd.DataFrame(
+        {
+            "index": groups.ids,
+            _column(number): groups.groups,
+            f"{_column(number)} confidence": groups.confidence,
+        }
+    )
+    return known.merge(found, on="index", how="outer") if len(known) else found
+
+
+def _column(number: int) -> str:
+    return "group" if number == 1 else f"group {number}"
