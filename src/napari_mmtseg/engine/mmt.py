@@ -14,7 +14,7 @@ from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.devices import drive
 from napari_mmtseg.engine.frozen import learned, part, predictor
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
-from napari_mmtseg.engine.networks import build
+from napari_mmtseg.engine.networks import build, winners
 from napari_mmtseg.engine.sampling import batches, working_sample
 from napari_mmtseg.methods import MMT
 
@@ -58,8 +58,8 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         losses, counts = [], []
         for one, other in ((0, 1), (1, 0)):
             responses = students[one](batch.pixels)  # (B, q, Y, X)
-            taught = teachers[other](batch.pixels).argmax(1)  # (B, Y, X)
-            own = responses.detach().argmax(1)  # (B, Y, X)
+            taught = winners(teachers[other](batch.pixels))  # (B, Y, X)
+            own = winners(responses.detach())  # (B, Y, X)
             overlap = count_overlap(taught[batch.valid], own[batch.valid], method.width)
             order = permutation(overlap, working.painted)
             target = order[taught].masked_fill(~batch.unpainted, IGNORED)

@@ -145,7 +145,9 @@ def batches(
     while True:
         chosen = [drawn_plane() for _ in range(method.n_planes if planes[1:] else 1)]
         sides = [min(size) for size in zip(*(one.valid.shape[1:] for one in chosen), strict=True)]
-        rows, columns = (min(method.crop_px or side, side) for side in sides)
+        rows, columns = (
+            min(max(2, method.crop_px) if method.crop_px else side, side) for side in sides
+        )
         crops = []
         for one in chosen:
             top = draw(one.valid.shape[1] - rows + 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from napari_mmtseg.engine import Step, Training, Weights
 from napari_mmtseg.engine.frozen import learned
 from napari_mmtseg.engine.losses import scribble_loss
-from napari_mmtseg.engine.networks import build
+from napari_mmtseg.engine.networks import build, winners
 from napari_mmtseg.engine.sampling import Batch, Working, batches
 from napari_mmtseg.methods import NetworkMethod
 
@@ -49,7 +49,7 @@ def learn(
     for t in range(method.n_iterations):
         batch = next(drawn)
         responses = network(batch.pixels)  # (B, q, Y, X)
-        own = responses.detach().argmax(1)  # (B, Y, X)
+        own = winners(responses.detach())  # (B, Y, X)
 
         loss = method_loss(responses, own, batch)
         loss = loss + method.scribble_weight * scribble_loss(responses, batch.painted)
