@@ -38,10 +38,14 @@ def settings_of(case, name):
             **common,
         )
     if name.startswith("kanezaki_"):
-        return Kanezaki(n_iterations=30, min_labels=2, **common)
+        return Kanezaki(n_iterations=max(30, len(case["loss"])), min_labels=2, **common)
     weight = next((part[3:] for part in name.split("_") if part.startswith("con")), "1")
     return Kim(
-        n_iterations=30, continuity=float(weight), scribble_weight=0.5, min_labels=2, **common
+        n_iterations=max(30, len(case["loss"])),
+        continuity=float(weight),
+        scribble_weight=0.5,
+        min_labels=2,
+        **common,
     )
 
 

@@ -62,7 +62,7 @@ def test_two_strokes_change_a_real_image_where_they_should():
     strokes = np.zeros(nuclei.shape, np.uint8)
     strokes[170:180, 260:340] = 7  # one of four nuclei
     strokes[445:455, 20:140] = 3  # the ground
-    method = Kim(reduction=4)
+    method = Kim(reduction=4, width=20)
     before = segment(image, method, axes="YXC")
     after = segment(image, method, axes="YXC", scribbles=strokes)
 
