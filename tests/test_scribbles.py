@@ -116,7 +116,9 @@ def test_no_weight_leaves_the_strokes_without_effect_on_the_network(scene):
 @pytest.mark.parametrize("method", [KMeans(), Felzenszwalb()], ids=["KMeans", "Felzenszwalb"])
 def test_methods_that_take_no_scribbles_say_so(method, scene):
     image, _, strokes = scene
-    with pytest.raises(ValueError, match="takes no scribbles; choose one of MMT, Kim, Kanezaki"):
+    with pytest.raises(
+        ValueError, match="takes no scribbles; choose one of MMT, IIC, Kim, Kanezaki"
+    ):
         segment(image, method, scribbles=strokes)
 
 

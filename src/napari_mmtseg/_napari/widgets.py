@@ -23,6 +23,7 @@ from napari_mmtseg._napari.worker import Done, Job, Preview, View
 from napari_mmtseg.arrays import Planes
 from napari_mmtseg.methods import IIC, METHODS, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, Method
 from napari_mmtseg.model import Model
+from napari_mmtseg.segmentation import Segmentation
 
 if TYPE_CHECKING:
     import napari
@@ -264,13 +265,11 @@ class SegmentWidget(QWidget):
         self._live.refresh()
 
     def _show_result(self, done: Done) -> None:
-        run = self._run
-        if run is None:
+        run, result = self._run, done.result
+        if run is None or not isinstance(result, Segmentation):
             return
-        result = done.result
-        metadata = napari_layers.provenance(
-            result.method, run.layers, run.source_axes, done.seconds
-        )
+        method, seconds = result.method, done.seconds
+        metadata = napari_layers.provenance(method, run.layers, run.source_axes, seconds)
         labels, uncertainty = napari_layers.result_layers(result, run.name, run.placed, metadata)
         self._drop_live()
         if uncertainty is not None and run.wants_uncertainty:

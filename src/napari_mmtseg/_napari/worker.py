@@ -139,7 +139,7 @@ def _serve(job: Job, wishes: queue.SimpleQueue[Any], out: IO[bytes]) -> None:
 def _run(job: Job) -> Run[Any]:
     if job.model is not None:
         return predict_steps(job.model, job.image, axes=job.axes, mask=job.mask)
-    if isinstance(job.method, ObjectIIC):
+    if isinstance(job.method, ObjectIIC) and job.objects is not None:
         return group_objects_steps(job.image, job.objects, job.method, axes=job.axes)
     return segment_steps(
         job.image, job.method, axes=job.axes, scribbles=job.scribbles, mask=job.mask
