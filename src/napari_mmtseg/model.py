@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,8 @@ from napari_mmtseg import engine
 from napari_mmtseg.arrays import Planes, Scaling, several
 from napari_mmtseg.engine.merging import cut, merges
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
-from napari_mmtseg.methods import Method, method_from_dict
+from napari_mmtseg.methods import method_from_dict
+from napari_mmtseg.settings import Method
 
 _HEADER = "napari-mmtseg"
 _FORMAT = 1
@@ -301,13 +301,12 @@ class Model:
         arrays = {name: np.asarray(value, order="C") for name, value in arrays.items()}
         data = safetensors.numpy.save(arrays, metadata={_HEADER: json.dumps(header)})
         # Written beside the target and moved there whole, so that no half file is ever seen.
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(name).replace(target)
+            part.write_bytes(data)
+            part.replace(target)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
     @staticmethod

@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_mmtseg.methods import Method, Setting
+from napari_mmtseg.settings import Method, Setting
 
 _LABEL = 120
 _NARROW = 84  # pixels; napari's dock is narrow, and numbers are short

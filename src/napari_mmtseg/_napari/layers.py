@@ -14,8 +14,8 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import Planes
-from napari_mmtseg.methods import Method
 from napari_mmtseg.segmentation import Segmentation
+from napari_mmtseg.settings import Method
 
 METADATA_KEY = "napari-mmtseg"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_mmtseg.methods import Method
+from napari_mmtseg.settings import Method
 
 
 def as_python(

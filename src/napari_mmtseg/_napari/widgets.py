@@ -21,9 +21,10 @@ from napari_mmtseg._napari.run_panel import RunPanel
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.worker import Done, Job, Preview, View
 from napari_mmtseg.arrays import Planes
-from napari_mmtseg.methods import IIC, METHODS, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, Method
+from napari_mmtseg.methods import IIC, METHODS, MMT, Felzenszwalb, Kanezaki, Kim, KMeans
 from napari_mmtseg.model import Model
 from napari_mmtseg.segmentation import Segmentation
+from napari_mmtseg.settings import Method
 
 if TYPE_CHECKING:
     import napari

@@ -20,9 +20,10 @@ from scipy.optimize import linear_sum_assignment
 from napari_mmtseg.arrays import Planes
 from napari_mmtseg.engine import Step
 from napari_mmtseg.grouping import Groups, group_objects_steps
-from napari_mmtseg.methods import Method, ObjectIIC
+from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.model import Labels, Model
 from napari_mmtseg.segmentation import Run, Segmentation, predict_steps, segment_steps
+from napari_mmtseg.settings import Method
 
 _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15

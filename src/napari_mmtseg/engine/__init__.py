@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import Sample
-from napari_mmtseg.methods import Method
+from napari_mmtseg.settings import Method
 
 Weights = Mapping[str, NDArray[Any]]
 Prediction = tuple[NDArray[np.int64], NDArray[np.float32] | None]
