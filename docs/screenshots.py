@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from napari_mmtseg import MMT
 from napari_mmtseg._napari.demo import open_widget, wait
 
 IMAGES = Path(__file__).parent / "images"
@@ -11,6 +12,7 @@ def main() -> None:
     """Segment each sample and save the window."""
     for sample in ("nuclei", "tissue"):
         take(sample)
+    take_comparison()
 
 
 def take(sample: str) -> None:
@@ -19,6 +21,22 @@ def take(sample: str) -> None:
     widget.run()
     wait(lambda: not widget.running)
     viewer.window.screenshot(str(IMAGES / f"{sample}.png"), canvas_only=False)
+    viewer.close()
+
+
+def take_comparison() -> None:
+    """Compare two labels of the nuclei with their ground truth and save the window."""
+    viewer, widget = open_widget("nuclei")
+    widget.form.show_method(MMT(n_labels=2))
+    widget.run()
+    wait(lambda: not widget.running)
+    viewer.window.remove_dock_widget(widget)
+    _, compare = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Compare")
+    compare.foreground.setChecked(True)
+    compare.start()
+    wait(lambda: compare.comparison is not None)
+    compare.show_errors()
+    viewer.window.screenshot(str(IMAGES / "compare.png"), canvas_only=False)
     viewer.close()
 
 
