@@ -12,7 +12,7 @@ PACKAGES := python3-venv xvfb xauth libegl1 libgl1 libdbus-1-3 libfontconfig1 li
 SHOWN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)),$(filter Windows_NT,$(OS)))
 WINDOW := $(if $(SHOWN),,xvfb-run -a -s "-screen 0 1400x900x24")
 
-.PHONY: demo test lint docs screenshots bench-engine clean system
+.PHONY: demo test lint docs screenshots bench-smoke bench-engine clean system
 
 demo: $(READY)
 	$(WINDOW) $(BIN)/python -m napari_mmtseg._napari.demo $(if $(SHOWN),,--output demo-output)
@@ -31,6 +31,20 @@ docs: $(READY)
 
 screenshots: $(READY)
 	$(WINDOW) $(BIN)/python docs/screenshots.py
+
+# The state of things in a few minutes: the development data where it is, else a generated stack.
+DATA := ../shared/data
+SMOKE := $(BIN)/python -m benchmarks table --methods blank KMeans:grid Felzenszwalb:grid \
+	Kanezaki,n_iterations=20 Kim,n_iterations=20 MMT,n_iterations=20
+
+bench-smoke: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+ifneq ($(wildcard $(DATA)/bsds500 $(DATA)/dsb2018),)
+	$(SMOKE) --data $(DATA)/bsds500 --kind bsds500 --subset 2 --output bench-output/smoke-bsds500
+	$(SMOKE) --data $(DATA)/dsb2018 --kind dsb2018 --subset 4 --output bench-output/smoke-dsb2018
+else
+	$(SMOKE) --kind sample --subset 3 --output bench-output/smoke-sample
+endif
 
 $(READY): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)

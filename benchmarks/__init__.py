@@ -1,0 +1,1 @@
+"""Measure segmentation methods on images with ground truth; apart from the installed package."""
