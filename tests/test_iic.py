@@ -121,7 +121,9 @@ def test_prediction_is_local(halves, model):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_stacks_channels_and_types(shape, axes, dtype):
     image = (np.random.default_rng(1).random(shape) * 200).astype(dtype)
-    method = IIC(**QUICK | {"crop_px": 0, "n_iterations": 2, "n_repeats": 2, "sobel": True})
+    method = IIC(
+        **QUICK | {"crop_px": 0, "n_iterations": 2, "n_repeats": 2, "sobel": True, "pooling": 2}
+    )
     before = image.copy()
     labels = segment(image, method, axes=axes)
     spatial = tuple(n for n, a in zip(shape, axes, strict=True) if a not in "CS")

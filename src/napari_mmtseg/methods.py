@@ -410,7 +410,7 @@ class _Information(LearningMethod):
         "direction matters.",
     )
     jitter: float = setting(
-        0.4,
+        0.8,
         "Jitter",
         "How far brightness, contrast, gamma, noise and colour of the second view differ from the "
         "first: what the clusters should not depend on.",
@@ -434,7 +434,7 @@ class IIC(_Information):
     takes_scribbles = True
 
     n_labels: int = setting(
-        3,
+        2,
         "Labels (k)",
         "Clusters of the main head, and so labels of the result.",
         ge=2,
@@ -450,23 +450,32 @@ class IIC(_Information):
         basic=True,
     )
     width: int = setting(
-        8,
+        6,
         "Network width",
         "Channels of the first layer; the last has eight times as many. The authors take 64.",
         ge=2,
         le=128,
     )
+    pooling: int = setting(
+        1,
+        "Pooling",
+        "Pixels a side that share an output. 1 keeps small things sharp; the authors take 2, which "
+        "is faster and sees further.",
+        ge=1,
+        le=4,
+        unit="x",
+    )
     crop_px: int = setting(
         0,
         "Crop side",
-        "Side of the random squares that training sees. Automatic takes 96, or the image's side "
+        "Side of the random squares that training sees. Automatic takes 48, or the image's side "
         "where that is smaller.",
         ge=0,
         le=2048,
         zero="automatic",
         unit="px",
     )
-    n_crops: int = setting(6, "Crops a step", "Random squares in each step.", ge=1, le=256)
+    n_crops: int = setting(4, "Crops a step", "Random squares in each step.", ge=1, le=256)
     n_repeats: int = setting(
         1,
         "Sample repeats",
@@ -475,7 +484,7 @@ class IIC(_Information):
         le=16,
     )
     displacement_px: int = setting(
-        4,
+        1,
         "Displacement (d)",
         "Pixels are also paired with those up to so far away: higher gives smoother labels and "
         "loses small things. The authors take 10.",

@@ -14,7 +14,7 @@ from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Learned, Prediction, Predictor, Step, Training, Weights
 from napari_mmtseg.engine.devices import choose, drive
 from napari_mmtseg.engine.iic_loss import information_loss
-from napari_mmtseg.engine.iic_network import MAIN, OVER, STRIDE, SegmentationNetwork, build
+from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, build
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.networks import freeze, get_weights, set_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
@@ -99,9 +99,9 @@ def _losses(
     """Return the loss of each sub-head, (H,), and the winners of the first one, (B, y, x)."""
     ours = network.assign(network.features(pairs.first), head)
     theirs = network.assign(network.features(pairs.second), head)
-    weight = on_grid(pairs.weight, STRIDE).repeat(method.n_repeats, 1, 1)  # (B R, y, x)
+    weight = on_grid(pairs.weight, method.pooling).repeat(method.n_repeats, 1, 1)  # (B R, y, x)
     # The outputs lie on a coarser grid than the pixels, and so do the displacements.
-    displacement = min((method.displacement_px + 1) // STRIDE, weight.shape[-1] - 1)
+    displacement = min(-(-method.displacement_px // method.pooling), weight.shape[-1] - 1)
     losses = [
         information_loss(
             one.repeat(method.n_repeats, 1, 1, 1),  # (B R, K, y, x)
@@ -138,11 +138,11 @@ def _learned(
     freeze(network, [pixels for pixels, _ in windows])
     winners, colours = [], []
     for pixels, weight in looked:
-        there = on_grid(weight, STRIDE) >= 0.5  # (B, y, x)
+        there = on_grid(weight, method.pooling) >= 0.5  # (B, y, x)
         if not there.any():
             continue
         winners.append(_pairs_of(network(pixels)).argmax(1)[there])
-        colours.append(reduce(pixels, STRIDE).movedim(1, -1)[there])  # (n, C)
+        colours.append(reduce(pixels, method.pooling).movedim(1, -1)[there])  # (n, C)
     n_main, n_over = network.n_clusters
     clusters, means, sizes = found_clusters(torch.cat(winners), torch.cat(colours), n_main * n_over)
     kept = np.sort(np.argsort(-sizes, kind="stable")[:_MAX_CLUSTERS])
@@ -173,7 +173,7 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
     named = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     n_clusters = (len(named["heads.0.weight"]), len(named["heads.1.weight"]))
     n_channels = named["trunk.0.weight"].shape[1] - 2 * method.sobel
-    network = SegmentationNetwork(n_channels, method.width, n_clusters, 1, method.sobel)
+    network = SegmentationNetwork(n_channels, n_clusters, 1, method)
     set_weights(network, named, frozen=True)
     network.to(device, dtype).eval()
     clusters = torch.from_numpy(np.ascontiguousarray(weights["clusters"])).to(device)
@@ -183,7 +183,7 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
         pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
     ) -> Prediction:
         plane = torch.from_numpy(pixels).to(device, dtype)[None]
-        votes = _pairs_of(network(plane))[:, clusters]  # (1, P, Y / 2, X / 2)
-        return decide(votes, STRIDE, pixels.shape[1:], None)
+        votes = _pairs_of(network(plane))[:, clusters]  # (1, P, y, x)
+        return decide(votes, method.pooling, pixels.shape[1:], None)
 
     return predict

@@ -17,14 +17,11 @@ from napari_mmtseg.methods import IIC
 MAIN, OVER = 0, 1
 """The head whose clusters are the labels, and the overclustering one."""
 
-STRIDE = 2
-"""Pixels a side that share one output."""
-
 
 class SegmentationNetwork(nn.Module):
     """The authors' trunk at a chosen width, a main head and an overclustering head.
 
-    3x3 convolution, batch norm and ReLU with w, 2w, (max-pool 2) 4w, 4w, 8w, 8w channels, the last
+    3x3 convolution, batch norm and ReLU with w, 2w, (max-pool p) 4w, 4w, 8w, 8w channels, the last
     two dilated by 2; each head is a 1x1 convolution without bias and softmax. The authors pad all
     layers by 1, which leaves a constant border after the dilated ones; here padding = dilation.
 
@@ -34,22 +31,21 @@ class SegmentationNetwork(nn.Module):
     ----------
     n_channels : int
         Channels of the image.
-    width : int
-        Channels w of the first layer; the authors' is 64.
     n_clusters : (int, int)
         Clusters of the main head and of the overclustering head.
     n_heads : int
         Sub-heads of each head.
-    sobel : bool
-        Whether to add the slopes of the mean channel to the input.
+    method : IIC
+        Says the width w, the pooling p, and whether the slopes of the mean channel are added to
+        the input.
     """
 
     def __init__(
-        self, n_channels: int, width: int, n_clusters: tuple[int, int], n_heads: int, sobel: bool
+        self, n_channels: int, n_clusters: tuple[int, int], n_heads: int, method: IIC
     ) -> None:
         super().__init__()
-        self.sobel = sobel
-        widths = [n_channels + 2 * sobel, *(width * n for n in (1, 2, 4, 4, 8, 8))]
+        self.sobel = method.sobel
+        widths = [n_channels + 2 * method.sobel, *(method.width * n for n in (1, 2, 4, 4, 8, 8))]
         layers: list[nn.Module] = []
         for number, dilation in enumerate((1, 1, 1, 1, 2, 2)):
             before, after = widths[number : number + 2]
@@ -57,7 +53,7 @@ class SegmentationNetwork(nn.Module):
             # Momentum 0 leaves the running statistics alone until `freeze` sets them.
             layers += [conv, nn.BatchNorm2d(after, momentum=0.0), nn.ReLU(inplace=True)]
             if number == 1:
-                layers.append(nn.MaxPool2d(STRIDE, ceil_mode=True))
+                layers.append(nn.MaxPool2d(method.pooling, ceil_mode=True))
         self.trunk = nn.Sequential(*layers)
         heads = [nn.Conv2d(widths[-1], n_heads * count, 1, bias=False) for count in n_clusters]
         self.heads: Sequence[nn.Conv2d] = cast(Sequence[nn.Conv2d], nn.ModuleList(heads))
@@ -73,7 +69,7 @@ class SegmentationNetwork(nn.Module):
         return main, over
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Map pixels (B, C, Y, X) in 0..1 to features (B, 8w, Y/2, X/2), sides rounded up."""
+        """Map pixels (B, C, Y, X) in 0..1 to features (B, 8w, Y/p, X/p), sides rounded up."""
         if self.sobel:
             pixels = torch.cat([pixels, _slopes(pixels.mean(1, keepdim=True))], 1)
         features: Tensor = self.trunk(pixels)
@@ -113,9 +109,7 @@ def build(
     n_clusters = (method.n_labels, method.n_overclusters or min(5 * method.n_labels, 64))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
-        network = SegmentationNetwork(
-            n_channels, method.width, n_clusters, method.n_heads, method.sobel
-        )
+        network = SegmentationNetwork(n_channels, n_clusters, method.n_heads, method)
     if initial is not None:
         set_weights(network, initial)
     return network

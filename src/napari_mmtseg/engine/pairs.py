@@ -15,7 +15,7 @@ from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine.views import N_TURNS, relight, turn
 from napari_mmtseg.methods import IIC
 
-_CROP_PX = 96
+_CROP_PX = 48
 _WINDOW_PX = 128
 
 
@@ -64,7 +64,8 @@ class Drawer:
         chosen = [self._usable[self._draw(len(self._usable))] for _ in range(method.n_crops)]
         sides = [min(self._sample.valid[i].shape) for i in chosen]
         side = min(method.crop_px or _CROP_PX, *sides)
-        side -= side % 2  # so that turns map the network's output grid onto itself
+        # Turns must map the network's output grid onto itself.
+        side -= side % min(method.pooling, side)
         first, second, weight = [], [], []
         for index in chosen:
             here = self._place(index, side)
