@@ -2,7 +2,7 @@
 
     python benchmarks/first_labels.py [--repeats 3]
 
-On scikit-image's immunohistochemistry (512 x 512, RGB); PyTorch is imported before the clock starts.
+On immunohistochemistry (512 x 512, RGB) of scikit-image; the clock starts after importing PyTorch.
 """
 
 import argparse
