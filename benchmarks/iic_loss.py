@@ -44,7 +44,7 @@ def main() -> None:
         for name, joint in forms.items():
             seconds, losses[name] = _timed(joint, views, args.displacement)
             times[name].append(seconds)
-    iic_loss.displaced_joint = ours
+    setattr(iic_loss, "displaced_joint", ours)  # noqa: B010
 
     print(f"k = {args.clusters}, d = {args.displacement}, {args.crops} crops of {args.side} px, ")
     print(f"forward and backward, median of {args.repeats}, {torch.get_num_threads()} threads")
@@ -57,7 +57,7 @@ def main() -> None:
 def _timed(
     joint: Callable[[Tensor, Tensor, int], Tensor], views: list[Tensor], displacement: int
 ) -> tuple[float, float]:
-    iic_loss.displaced_joint = joint
+    setattr(iic_loss, "displaced_joint", joint)  # noqa: B010
     start = time.perf_counter()
     loss = iic_loss.information_loss(*views, displacement=displacement)
     loss.backward()
