@@ -17,8 +17,8 @@ def truth():
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()  # as plugins get it
 
 
 @pytest.fixture

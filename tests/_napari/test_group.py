@@ -25,8 +25,8 @@ def cells():
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()  # as plugins get it
 
 
 def test_grouping_adds_a_layer_and_a_column(viewer, qtbot, cells):

@@ -16,7 +16,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
@@ -31,6 +30,7 @@ from qtpy.QtWidgets import (
 from napari_mmtseg import metrics
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import rows_of
+from napari_mmtseg._napari.layer_choice import LayerChoice
 
 if TYPE_CHECKING:
     import napari
@@ -118,9 +118,9 @@ class CompareWidget(QWidget):
         self.viewer = napari_viewer
         self.comparison: Comparison | None = None
         self._compared: tuple[Labels, Labels] | None = None
-        self.result = QComboBox()
+        self.result = LayerChoice(self.viewer)
         self.result.setToolTip("The Labels layer to judge.")
-        self.truth = QComboBox()
+        self.truth = LayerChoice(self.viewer)
         self.truth.setToolTip("The Labels layer to judge it by: a ground truth, or another result.")
         self.foreground = QCheckBox("Truth as foreground and background")
         self.foreground.setToolTip(
@@ -156,15 +156,15 @@ class CompareWidget(QWidget):
         self.export_button.clicked.connect(self._ask_and_export)
         for choice in (self.result, self.truth):
             choice.currentIndexChanged.connect(self._refresh)
-        events = self.viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.connect(self._list)
-        self._list()
+        self.viewer.layers.events.inserted.connect(self._choose_apart)
+        self.viewer.layers.events.removed.connect(self._refresh)
+        self._choose_apart()
+        self._refresh()
 
     def problem(self) -> str:
         """Say why the two cannot be compared, or return an empty string."""
-        result, truth = self.result.currentData(), self.truth.currentData()
-        if result is None or truth is None or result is truth:
+        result, truth = self.result.layer, self.truth.layer
+        if result is None or truth is None or result == truth:
             return "Choose two Labels layers: a result and a truth."
         if result.data.shape != truth.data.shape:
             return (
@@ -178,7 +178,7 @@ class CompareWidget(QWidget):
         if self.problem():
             self.status.setText(self.problem())
             return
-        self._compared = (self.result.currentData(), self.truth.currentData())
+        self._compared = (self.result.layer, self.truth.layer)
         self.compare_button.setEnabled(False)
         self.status.setText("Comparing…")
         worker = thread_worker(compare)(np.asarray(self._compared[0].data), self._truth())
@@ -252,20 +252,11 @@ class CompareWidget(QWidget):
         self._compared = None
         self._refresh()
 
-    def _list(self) -> None:
-        layers = [one for one in self.viewer.layers if isinstance(one, Labels)]
-        truth, result = self.truth.currentData(), self.result.currentData()
-        truth = truth if truth in layers else next(iter(layers), None)
-        if result not in layers or result is truth:
-            result = next((one for one in reversed(layers) if one is not truth), truth)
-        for choice, chosen in ((self.result, result), (self.truth, truth)):
-            choice.blockSignals(True)
-            choice.clear()
-            for layer in layers:
-                choice.addItem(layer.name, layer)
-            choice.setCurrentIndex(choice.findData(chosen))
-            choice.blockSignals(False)
-        self._refresh()
+    def _choose_apart(self) -> None:
+        if self.result.layer == self.truth.layer:
+            others = [one for one in self.result.offered() if one != self.truth.layer]
+            if others:
+                self.result.choose(others[-1])
 
     def _refresh(self) -> None:
         problem = self.problem()

@@ -64,7 +64,7 @@ class GroupWidget(QWidget):
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
         problem = self.picker.problem()
-        objects = self.objects.currentData()
+        objects = self.objects.layer
         if problem:
             return problem
         if objects is None:
@@ -95,7 +95,7 @@ class GroupWidget(QWidget):
         source = napari_layers.read(layers, axes)
         method = self.form.method()
         assert isinstance(method, ObjectIIC)
-        self._run = _Run(layers, source.axes, self.objects.currentData(), method)
+        self._run = _Run(layers, source.axes, self.objects.layer, method)
         pixels = np.asarray(self._run.objects.data)
         self.panel.start(Job(source.data, source.axes, method, objects=pixels))
 

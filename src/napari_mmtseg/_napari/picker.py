@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import label_of, rows_of
+from napari_mmtseg._napari.layer_choice import LayerChoice
 
 if TYPE_CHECKING:
     import napari
 
 _LAYER = Qt.ItemDataRole.UserRole
-_NONE = "none"
 
 
 class ImagePicker(QWidget):
@@ -39,7 +38,7 @@ class ImagePicker(QWidget):
         self._axes_label = label_of("Axes", self.axes.toolTip())
         self._rows.addRow(label_of("Images", self.images.toolTip()), self.images)
         self._rows.addRow(self._axes_label, self.axes)
-        self._guides: list[QComboBox] = []
+        self._named: list[Image] = []
         self.images.itemChanged.connect(self._images_changed)
         self.axes.currentIndexChanged.connect(lambda: self.changed.emit())
         events = viewer.layers.events
@@ -47,18 +46,16 @@ class ImagePicker(QWidget):
             event.connect(self._list)
         self._list()
 
-    def add_guide(self, label: str, tooltip: str) -> QComboBox:
+    def add_guide(self, label: str, tooltip: str) -> LayerChoice:
         """Add a choice of a Labels layer that may be left at none."""
-        choice = QComboBox()
+        choice = LayerChoice(self.viewer, none="none")
         choice.setToolTip(tooltip)
         choice.setAccessibleName(label)
         choice.currentIndexChanged.connect(lambda: self.changed.emit())
         self._rows.addRow(label_of(label, tooltip), choice)
-        self._guides.append(choice)
-        self._list_guides()
         return choice
 
-    def show_guide(self, guide: QComboBox, shown: bool) -> None:
+    def show_guide(self, guide: LayerChoice, shown: bool) -> None:
         """Show or hide a guide; a hidden one counts as none."""
         label = self._rows.labelForField(guide)
         for part in (guide, label):
@@ -66,12 +63,6 @@ class ImagePicker(QWidget):
                 part.setVisible(shown)
         if not shown:
             guide.setCurrentIndex(0)
-
-    @staticmethod
-    def guide_pixels(guide: QComboBox) -> Any:
-        """Return the pixels of the Labels layer chosen, or None."""
-        layer = guide.currentData()
-        return None if layer is None else np.asarray(layer.data)
 
     def chosen(self) -> list[Image]:
         """Return the image layers that are ticked."""
@@ -99,46 +90,32 @@ class ImagePicker(QWidget):
         return "Open an image first, or take one from File > Open Sample > MMT Segmentation."
 
     def _list(self) -> None:
-        ticked = {id(layer) for layer in self.chosen()}
-        items = [self.images.item(i) for i in range(self.images.count())]
-        known = {id(item.data(_LAYER)) for item in items}
         layers = [
             one
             for one in reversed(self.viewer.layers)
             if isinstance(one, Image) and napari_layers.METADATA_KEY not in one.metadata
         ]
-        if layers and not ticked & {id(one) for one in layers}:
+        # Each access gives a new proxy of a layer: compare with ==, never by identity.
+        ticked = [one for one in self.chosen() if one in layers]
+        if layers and not ticked:
             active = self.viewer.layers.selection.active
-            ticked = {id(active if active in layers else layers[0])}
+            ticked = [active if active in layers else layers[0]]
         self.images.blockSignals(True)
         self.images.clear()
         for layer in layers:
             item = QListWidgetItem(layer.name)
             item.setData(_LAYER, layer)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
-            on = id(layer) in ticked
+            on = layer in ticked
             item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
             self.images.addItem(item)
-            if id(layer) not in known:
+            if layer not in self._named:
                 layer.events.name.connect(self._list)
+        self._named = layers
         self.images.blockSignals(False)
         rows = min(4, max(1, len(layers)))
         self.images.setFixedHeight(rows * max(22, self.images.sizeHintForRow(0)) + 4)
-        self._list_guides()
         self._images_changed()
-
-    def _list_guides(self) -> None:
-        layers = [one for one in self.viewer.layers if isinstance(one, Labels)]
-        for guide in self._guides:
-            before = guide.currentData()
-            guide.blockSignals(True)
-            guide.clear()
-            guide.addItem(_NONE, None)
-            for layer in layers:
-                guide.addItem(layer.name, layer)
-                if layer is before:
-                    guide.setCurrentIndex(guide.count() - 1)
-            guide.blockSignals(False)
 
     def _images_changed(self) -> None:
         layers = self.chosen()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import queue
 import subprocess
 import sys
 import threading
@@ -35,11 +37,12 @@ class TrainingProcess(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._child: subprocess.Popen[bytes] | None = None
+        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._busy = False
         self._heard.connect(self._pass_on)
         # Ends the child when this object goes, in whichever way: deleted, collected, at exit.
-        self._children: list[subprocess.Popen[bytes]] = []
-        cleanup = weakref.finalize(self, _end_all, self._children)
+        self._open: list[tuple[subprocess.Popen[bytes], queue.SimpleQueue[Any]]] = []
+        cleanup = weakref.finalize(self, _end_all, self._open)
         self.destroyed.connect(lambda: cleanup())
 
     @property
@@ -60,33 +63,35 @@ class TrainingProcess(QObject):
             env=environment,
             creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
         )
-        self._children[:] = [self._child]
-        threading.Thread(target=_listen, args=(weakref.ref(self), self._child), daemon=True).start()
+        # Large images fill the pipe faster than the child empties it: never on the main thread.
+        self._outbox = queue.SimpleQueue()
+        self._open[:] = [(self._child, self._outbox)]
+        for work, owner in ((_post, self._outbox), (_listen, weakref.ref(self))):
+            threading.Thread(target=work, args=(owner, self._child), daemon=True).start()
 
     def start(self, job: Job) -> None:
         """Begin a job."""
         self.warm_up()
         self._busy = True
-        # Large images fill the pipe faster than the child empties it: never on the main thread.
-        threading.Thread(target=_send, args=(self._child, job), daemon=True).start()
+        self._outbox.put(job)
 
     def tell(self, wish: Any) -> None:
         """Tell the running job a `View` or `Stop`."""
         if self._busy:
-            _send(self._child, wish)
+            self._outbox.put(wish)
 
     def discard(self) -> None:
         """End the running job at once; nothing of it is kept."""
         self._busy = False
-        if self._child is not None:
-            _end(self._child)
-            self._child = None
+        _end_all(self._open)
+        self._child = None
 
     def _pass_on(self, child: subprocess.Popen[bytes], message: Any) -> None:
         if child is not self._child:
             return  # said before it was discarded
         if message is None:
             self._child = None
+            self._outbox.put(None)
             if not self._busy:
                 return
             message = Failed(_DIED.format(child.wait()), "")
@@ -112,25 +117,22 @@ def _listen(owner: weakref.ref[TrainingProcess], child: subprocess.Popen[bytes])
         del process
 
 
-def _send(child: subprocess.Popen[bytes] | None, message: Any) -> None:
-    try:
-        if child is not None and child.stdin is not None:
-            send(child.stdin, message)
-    except (OSError, ValueError):
-        pass  # it ended; the listening thread says so
-
-
-def _end_all(children: list[subprocess.Popen[bytes]]) -> None:
-    for child in children:
-        _end(child)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
-    for pipe in (child.stdin, child.stdout):
+def _post(outbox: queue.SimpleQueue[Any], child: subprocess.Popen[bytes]) -> None:
+    """Send what is put into the outbox, in order, until there is None or nobody to send it to."""
+    while (message := outbox.get()) is not None:
         try:
-            if pipe is not None:
-                pipe.close()
-        except OSError:
-            pass
+            send(child.stdin, message)  # type: ignore[arg-type]
+        except (OSError, ValueError):
+            return  # it ended; the listening thread says so
+
+
+def _end_all(open_ones: list[tuple[subprocess.Popen[bytes], queue.SimpleQueue[Any]]]) -> None:
+    while open_ones:
+        child, outbox = open_ones.pop()
+        child.kill()
+        child.wait()
+        outbox.put(None)
+        for pipe in (child.stdin, child.stdout):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()

@@ -10,7 +10,6 @@ from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg.model import Model, load
 from napari_mmtseg.segmentation import Segmentation
 
@@ -61,7 +61,7 @@ class ResultPanel(QWidget):
             row.addWidget(part)
         self._merging.hide()
 
-        self.strokes = QComboBox()
+        self.strokes = LayerChoice(viewer, results=False)
         self.strokes.setAccessibleName("Strokes")
         self.strokes.setToolTip("A Labels layer with a few strokes of each class.")
         self.name_button = QPushButton("Name labels")
@@ -103,9 +103,8 @@ class ResultPanel(QWidget):
         column.addWidget(self.keep)
         self.n_labels.valueChanged.connect(self._merge)
         self.name_button.clicked.connect(self.name_labels)
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            event.connect(self._list_strokes)
-        self._list_strokes()
+        self.strokes.currentIndexChanged.connect(self._allow_naming)
+        self._allow_naming()
         self.save_button.clicked.connect(self._ask_and_save)
         self.load_button.clicked.connect(self._ask_and_load)
 
@@ -123,7 +122,6 @@ class ResultPanel(QWidget):
         self._result = Result(layer, segmentation, placed, shown)
         self._merging.setVisible(model.n_clusters > 2)
         self._naming.setVisible(model.n_clusters > 1)
-        self._list_strokes()
         self.n_labels.blockSignals(True)
         self.n_labels.setRange(min(2, model.n_clusters), model.n_clusters)
         self.n_labels.setValue(shown)
@@ -133,7 +131,7 @@ class ResultPanel(QWidget):
 
     def name_labels(self) -> None:
         """Show the result in the classes of the strokes chosen."""
-        strokes, result = self.strokes.currentData(), self._result
+        strokes, result = self.strokes.layer, self._result
         if strokes is None or result is None:
             return
         try:
@@ -167,14 +165,8 @@ class ResultPanel(QWidget):
         except (OSError, ValueError) as error:
             show_error(str(error))
 
-    def _list_strokes(self) -> None:
-        before = self.strokes.currentData()
-        self.strokes.clear()
-        for layer in self.viewer.layers:
-            if isinstance(layer, Labels) and napari_layers.METADATA_KEY not in layer.metadata:
-                self.strokes.addItem(layer.name, layer)
-        self.strokes.setCurrentIndex(max(0, self.strokes.findData(before)))
-        self.name_button.setEnabled(self.strokes.count() > 0)
+    def _allow_naming(self) -> None:
+        self.name_button.setEnabled(self.strokes.layer is not None)
 
     def _take(self, model: Model | None, origin: str) -> None:
         if model is None:

@@ -232,8 +232,8 @@ class SegmentWidget(QWidget):
                 axes=source.axes,
                 method=method,
                 model=model,
-                scribbles=self.picker.guide_pixels(self.scribbles) if model is None else None,
-                mask=self.picker.guide_pixels(self.mask),
+                scribbles=self.scribbles.pixels() if model is None else None,
+                mask=self.mask.pixels(),
                 plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
             )
         )

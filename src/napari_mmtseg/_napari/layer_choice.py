@@ -1,0 +1,89 @@
+"""A box to choose one of the viewer's Labels layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from qtpy.QtWidgets import QComboBox, QWidget
+
+from napari_mmtseg._napari import layers as napari_layers
+
+if TYPE_CHECKING:
+    import napari
+
+
+class LayerChoice(QComboBox):
+    """Follows the viewer's list of layers and keeps what was chosen.
+
+    napari hands out a new proxy of a layer each time it is asked, so layers are compared with ==.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    none : str
+        What to call the choice of no layer; without a name there is no such choice.
+    results : bool
+        Whether the layers that this plugin has made are offered as well.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        *,
+        none: str = "",
+        results: bool = True,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._none = none
+        self._results = results
+        self._named: list[Any] = []
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._list)
+        self._list()
+
+    @property
+    def layer(self) -> Any:
+        """The layer chosen, or None."""
+        return self.currentData()
+
+    def pixels(self) -> NDArray[Any] | None:
+        """Return the pixels of the layer chosen, or None."""
+        return None if self.layer is None else np.asarray(self.layer.data)
+
+    def offered(self) -> list[Any]:
+        """Return the layers that can be chosen, from the bottom of the list to the top."""
+        return [
+            one
+            for one in self._viewer.layers
+            if isinstance(one, Labels)
+            and (self._results or napari_layers.METADATA_KEY not in one.metadata)
+        ]
+
+    def choose(self, layer: Any) -> None:
+        """Choose a layer."""
+        for row in range(self.count()):
+            if self.itemData(row) == layer:
+                self.setCurrentIndex(row)
+
+    def _list(self) -> None:
+        before = self.layer
+        self.blockSignals(True)
+        self.clear()
+        if self._none:
+            self.addItem(self._none, None)
+        for layer in self.offered():
+            self.addItem(layer.name, layer)
+            if layer not in self._named:
+                layer.events.name.connect(self._list)
+                self._named.append(layer)
+        self._named = [layer for layer in self._named if layer in self._viewer.layers]
+        self.choose(before)
+        self.blockSignals(False)
+        if self.layer != before:
+            self.currentIndexChanged.emit(self.currentIndex())
