@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from napari_mmtseg import MMT
 from napari_mmtseg._napari.demo import open_widget, wait
 
 IMAGES = Path(__file__).parent / "images"
@@ -25,9 +24,8 @@ def take(sample: str) -> None:
 
 
 def take_comparison() -> None:
-    """Compare two labels of the nuclei with their ground truth and save the window."""
+    """Compare the nuclei found with their ground truth and save the window."""
     viewer, widget = open_widget("nuclei")
-    widget.form.show_method(MMT(n_labels=2))
     widget.run()
     wait(lambda: not widget.running)
     viewer.window.remove_dock_widget(widget)

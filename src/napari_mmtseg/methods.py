@@ -137,7 +137,8 @@ class MMT(NetworkMethod):
             "min_labels": 1,
             "reduction": 1,
             "intensity": "full",
-        }
+        },
+        "nuclei": {"n_labels": 2},
     }
     has_uncertainty = True
 
@@ -187,7 +188,8 @@ class Kim(NetworkMethod):
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",
-        }
+        },
+        "nuclei": {"n_labels": 2},
     }
 
     similarity: float = setting(
@@ -231,7 +233,8 @@ class Kanezaki(NetworkMethod):
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",
-        }
+        },
+        "nuclei": {"n_labels": 2},
     }
 
     n_superpixels: int = setting(

@@ -17,12 +17,14 @@ _PATIENCE_SECONDS = 900
 
 
 def open_widget(sample: str) -> tuple[napari.Viewer, SegmentWidget]:
-    """Open napari on a sample with the widget docked."""
+    """Open napari on a sample with the widget docked, and the preset of that name if there is one."""
     viewer = napari.Viewer()
     viewer.window.resize(1280, 800)
     viewer.open_sample("napari-mmtseg", sample)
     _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "MMT")
     assert isinstance(widget, SegmentWidget)
+    if sample in widget.first.presets:
+        widget.form.show_method(widget.first.preset(sample))
     return viewer, widget
 
 
