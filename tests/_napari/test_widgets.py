@@ -269,6 +269,11 @@ def test_a_killed_process_is_reported(viewer, widget, qtbot, two_discs, monkeypa
 
 def test_the_copied_script_repeats_the_run(viewer, widget, qtbot, two_discs, monkeypatch):
     viewer.add_image(two_discs, name="it's discs")
+    strokes = np.zeros(two_discs.shape, np.int32)
+    strokes[20, 14:22] = 3
+    strokes[2] = 6
+    viewer.add_labels(strokes, name="strokes")
+    widget.scribbles.choose(viewer.layers["strokes"])
     quick(widget, seed=5)
     widget.panel.run_button.click()
     finish(widget, qtbot)

@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = 900
 
 
 def open_widget(sample: str) -> tuple[napari.Viewer, SegmentWidget]:
-    """Open napari on a sample with the widget docked, and the preset of that name if there is one."""
+    """Open napari on a sample with the widget docked, and the sample's preset if it has one."""
     viewer = napari.Viewer()
     viewer.window.resize(1280, 800)
     viewer.open_sample("napari-mmtseg", sample)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from napari_mmtseg.settings import Method
 
 
 def as_python(
-    method: Method, layers: Sequence[str], axes: str, *, together: bool, uncertainty: bool
+    method: Method,
+    layers: Sequence[str],
+    axes: str,
+    *,
+    guides: Mapping[str, str],
+    uncertainty: bool,
 ) -> str:
     """Return a script for the napari console that repeats a run.
 
@@ -20,12 +25,13 @@ def as_python(
         Names of the image layers.
     axes : str
         Axes of the image handed to `segment`.
-    together : bool
-        Whether several layers are taken as channels.
+    guides : mapping of str to str
+        Names of the Labels layers given as "scribbles" or "mask".
     uncertainty : bool
         Whether the uncertainty is wanted.
     """
     cls = type(method)
+    together = len(layers) > 1
     changed = [s.name for s in cls.settings() if getattr(method, s.name) != s.default]
     settings = ", ".join(f"{name}={getattr(method, name)!r}" for name in changed)
     lines = ["import napari"]
@@ -43,7 +49,10 @@ def as_python(
         lines.append("image = np.stack(channels, axis=-1)")
     else:
         lines.append(f"image = viewer.layers[{layers[0]!r}].data")
-    call = f"segment(image, {cls.__name__}({settings}), axes={axes!r}"
+    for argument, name in guides.items():
+        lines.append(f"{argument} = viewer.layers[{name!r}].data")
+    given = "".join(f", {argument}={argument}" for argument in guides)
+    call = f"segment(image, {cls.__name__}({settings}), axes={axes!r}{given}"
     if uncertainty:
         lines.append(f"labels, uncertainty = {call}, return_uncertainty=True)")
     else:

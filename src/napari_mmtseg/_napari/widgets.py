@@ -154,13 +154,17 @@ class SegmentWidget(QWidget):
             self.form.method(),
             [one.name for one in layers],
             napari_layers.axes_of(layers, self.picker.chosen_axes()),
-            together=len(layers) > 1,
+            guides=self._guides(),
             uncertainty=self._wants_uncertainty(),
         )
         clipboard = QGuiApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(text)
         show_info("The script is on the clipboard.")
+
+    def _guides(self) -> dict[str, str]:
+        choices = {"scribbles": self.scribbles, "mask": self.mask}
+        return {k: choice.layer.name for k, choice in choices.items() if choice.layer is not None}
 
     # -- settings -------------------------------------------------------------------------------
 
