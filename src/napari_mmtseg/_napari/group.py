@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.picker import ImagePicker
-from napari_mmtseg._napari.run_panel import RunPanel
+from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.worker import Done, Job
 from napari_mmtseg.grouping import Groups
 from napari_mmtseg.methods import ObjectIIC
@@ -30,7 +28,7 @@ class _Run(NamedTuple):
     method: ObjectIIC
 
 
-class GroupWidget(QWidget):
+class GroupWidget(JobWidget):
     """Sort the objects of a Labels layer into groups that look alike."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
@@ -42,7 +40,6 @@ class GroupWidget(QWidget):
             "Objects", "A Labels layer in which each object, such as a cell, has its own number."
         )
         self.form = SettingsForm(ObjectIIC)
-        self.panel = RunPanel()
         column = QVBoxLayout(self)
         for part in (self.picker, self.form, self.panel):
             column.addWidget(part)
@@ -54,12 +51,6 @@ class GroupWidget(QWidget):
         self.panel.finished.connect(self._show)
         self.panel.dropped.connect(self.refresh)
         self.refresh()
-        QTimer.singleShot(0, self.panel.process.warm_up)
-
-    @property
-    def running(self) -> bool:
-        """Whether a run is under way."""
-        return self.panel.running
 
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
@@ -116,17 +107,6 @@ class GroupWidget(QWidget):
         self.viewer.add_layer(layer)
         counts = np.bincount(groups.groups)[1:]
         self.panel.say(f"{len(groups.ids)} objects in groups of {', '.join(map(str, counts))}.")
-
-    def event(self, event: QEvent | None) -> bool:
-        """End a run that is under way when the widget is taken out of the window."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
-            self.panel.close_process()
-        return bool(super().event(event))
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """End a run that is under way."""
-        self.panel.close_process()
-        super().closeEvent(event)
 
 
 def with_groups(features: pd.DataFrame, groups: Groups) -> pd.DataFrame:

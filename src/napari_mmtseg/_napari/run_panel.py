@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QEvent, QTimer, Signal
+from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari.loss_curve import LossCurve
@@ -141,6 +142,31 @@ class RunPanel(QWidget):
         self.progress.setValue(0)
         self.allow(self._problem)
         self.say(text)
+
+
+class JobWidget(QWidget):
+    """A widget that runs jobs, and ends the one under way when it leaves the window."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.panel = RunPanel()
+        QTimer.singleShot(0, self.panel.process.warm_up)
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is under way."""
+        return self.panel.running
+
+    def event(self, event: QEvent | None) -> bool:
+        """End a run that is under way when the widget is taken out of the window."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
+            self.panel.close_process()
+        return bool(super().event(event))
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        """End a run that is under way."""
+        self.panel.close_process()
+        super().closeEvent(event)
 
 
 def duration(seconds: float) -> str:

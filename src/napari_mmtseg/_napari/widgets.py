@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtGui import QCloseEvent, QGuiApplication
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QCheckBox, QComboBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.result_panel import ResultPanel
-from napari_mmtseg._napari.run_panel import RunPanel
+from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.worker import Done, Job, Preview, View
 from napari_mmtseg.arrays import Planes
@@ -42,7 +42,7 @@ class _Run(NamedTuple):
     wants_uncertainty: bool
 
 
-class SegmentWidget(QWidget):
+class SegmentWidget(JobWidget):
     """Segment images with any method of the catalogue."""
 
     first: type[Method] = MMT
@@ -65,7 +65,6 @@ class SegmentWidget(QWidget):
         self.results.apply_button.clicked.connect(self.apply_model)
         self.results.copy_button.clicked.connect(self.copy_as_python)
         self.viewer.dims.events.current_step.connect(self._tell_view)
-        QTimer.singleShot(0, self.panel.process.warm_up)
 
     def _build(self) -> None:
         self.method_choice = QComboBox()
@@ -86,7 +85,6 @@ class SegmentWidget(QWidget):
         self.uncertainty.setToolTip(
             "Add an image of how far the two networks disagree: 0 agree, 1 disagree."
         )
-        self.panel = RunPanel()
         self.results = ResultPanel(self.viewer)
         self._form_place = QVBoxLayout()
         choices = rows_of()
@@ -111,11 +109,6 @@ class SegmentWidget(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setMinimumWidth(380)
-
-    @property
-    def running(self) -> bool:
-        """Whether a run is under way."""
-        return self.panel.running
 
     @property
     def model(self) -> Model | None:
@@ -288,19 +281,6 @@ class SegmentWidget(QWidget):
         self._live = None
         self._run = None
         self.refresh()
-
-    # -- closing --------------------------------------------------------------------------------
-
-    def event(self, event: QEvent | None) -> bool:
-        """End a run that is under way when the widget is taken out of the window."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
-            self.panel.close_process()
-        return bool(super().event(event))
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """End a run that is under way."""
-        self.panel.close_process()
-        super().closeEvent(event)
 
 
 class MMTWidget(SegmentWidget):
