@@ -34,16 +34,19 @@ screenshots: $(READY)
 
 # The state of things in a few minutes: the development data where it is, else a generated stack.
 DATA := ../shared/data
-SMOKE := $(BIN)/python -m benchmarks table --methods blank KMeans:grid Felzenszwalb:grid \
-	Kanezaki,n_iterations=20 Kim,n_iterations=20 MMT,n_iterations=20
+FEW := ,n_iterations=20
+TWO := ,n_labels=2
+smoke = $(BIN)/python -m benchmarks table --output bench-output/smoke-$(1) \
+	--methods blank KMeans:grid Felzenszwalb:grid $(foreach net,Kanezaki Kim MMT,$(net)$(FEW)$(2))
 
 bench-smoke: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-ifneq ($(wildcard $(DATA)/bsds500 $(DATA)/dsb2018),)
-	$(SMOKE) --data $(DATA)/bsds500 --kind bsds500 --subset 2 --output bench-output/smoke-bsds500
-	$(SMOKE) --data $(DATA)/dsb2018 --kind dsb2018 --subset 4 --output bench-output/smoke-dsb2018
+	rm -rf bench-output/smoke-*
+ifneq ($(and $(wildcard $(DATA)/bsds500),$(wildcard $(DATA)/dsb2018)),)
+	$(call smoke,bsds500) --data $(DATA)/bsds500 --kind bsds500 --subset 2
+	$(call smoke,dsb2018,$(TWO)) --data $(DATA)/dsb2018 --kind dsb2018 --subset "colour_4d*,dark_2c*"
 else
-	$(SMOKE) --kind sample --subset 3 --output bench-output/smoke-sample
+	$(call smoke,sample,$(TWO)) --kind sample --subset 3
 endif
 
 $(READY): pyproject.toml constraints.txt | system

@@ -9,6 +9,7 @@ import platform
 import re
 import shlex
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,10 +44,10 @@ def facts() -> dict[str, str]:
     made |= {name: _version(name) for name in _PACKAGES}
     made["system"] = f"{platform.system()} {platform.machine()}"
     made["cores"] = str(os.cpu_count())
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+    if sys.platform != "win32" and "SC_PHYS_PAGES" in os.sysconf_names:
         gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
         made["memory"] = f"{gib:.0f} GiB"
-    if hasattr(os, "getloadavg"):
+    if sys.platform != "win32":
         made["load when the report was written"] = f"{os.getloadavg()[0]:.1f}"
     return made
 

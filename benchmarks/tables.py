@@ -83,7 +83,7 @@ def group_table(table: Sequence[Row], column: Column, groups: Mapping[str, str])
             values = {k: v for k, v in row.values.items() if groups[k] == name}
             cells[-1].append(_number(mean_score(values, column)) if values else "–")
     header = ("method", *(f"{name} ({counts[name]})" for name in names))
-    return Table(f"{column.title.capitalize()} by kind of image", header, cells)
+    return Table(f"{column.title[0].upper()}{column.title[1:]} by kind of image", header, cells)
 
 
 def comparison_table(found: Sequence[Comparison], column: Column) -> Table:
