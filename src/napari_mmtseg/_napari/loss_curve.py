@@ -12,13 +12,13 @@ _BLUE = "#4c8dff"  # seen on napari's light and dark background alike
 
 
 class LossCurve(QWidget):
-    """Draws the loss of each iteration on a logarithmic scale, in the theme's own colours."""
+    """Draws the loss of each iteration, on a logarithmic scale if all are above 0."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._losses: list[float] = []
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip("Loss of each iteration (logarithmic); it falls while the networks learn.")
+        self.setToolTip("Loss of each iteration; it falls while the networks learn.")
         self.setAccessibleName("Loss curve")
 
     def sizeHint(self) -> QSize:
@@ -32,8 +32,8 @@ class LossCurve(QWidget):
 
     def add(self, loss: float) -> None:
         """Add an iteration."""
-        if math.isfinite(loss) and loss > 0:
-            self._losses.append(math.log(loss))
+        if math.isfinite(loss):
+            self._losses.append(loss)
             self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -49,14 +49,16 @@ class LossCurve(QWidget):
         if len(self._losses) < 2:
             painter.drawText(box, 0x84, "The loss curve appears here")
             return
-        low, high = min(self._losses), max(self._losses)
-        across = box.width() / (len(self._losses) - 1)
+        losses = self._losses
+        heights = [math.log(loss) for loss in losses] if min(losses) > 0 else losses
+        low, high = min(heights), max(heights)
+        across = box.width() / (len(heights) - 1)
         tall = box.height() / max(high - low, 1e-9)
         points = [
-            QPointF(box.left() + i * across, box.bottom() - (loss - low) * tall)
-            for i, loss in enumerate(self._losses)
+            QPointF(box.left() + i * across, box.bottom() - (height - low) * tall)
+            for i, height in enumerate(heights)
         ]
         painter.setPen(QPen(QColor(_BLUE), 2))
         painter.drawPolyline(QPolygonF(points))
         painter.setPen(ink)
-        painter.drawText(box, 0x22, f"loss {math.exp(self._losses[-1]):.3g}")
+        painter.drawText(box, 0x22, f"loss {losses[-1]:.3g}")

@@ -114,7 +114,7 @@ class ImagePicker(QWidget):
         self._named = layers
         self.images.blockSignals(False)
         rows = min(4, max(1, len(layers)))
-        self.images.setFixedHeight(rows * max(22, self.images.sizeHintForRow(0)) + 4)
+        self.images.setFixedHeight(rows * max(16, self.images.sizeHintForRow(0)) + 8)
         self._images_changed()
 
     def _images_changed(self) -> None:
