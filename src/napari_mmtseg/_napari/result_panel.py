@@ -54,6 +54,7 @@ class ResultPanel(QWidget):
         self.n_labels.setAccessibleName("Number of labels")
         self.n_labels.setToolTip("Merge labels that look alike, at once and without training.")
         self._count = QLabel()
+        self._count.setMinimumWidth(56)
         self._merging = QWidget()
         row = QHBoxLayout(self._merging)
         row.setContentsMargins(0, 0, 0, 0)
