@@ -74,7 +74,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
             kept = min(1 - 1 / (t + 1), method.averaging) if method.warm_up else method.averaging
             _average(teachers[one], students[one], kept)
             losses.append(loss.item())
-            counts.append(int(taught[batch.valid].unique().numel()))
+            counts.append(int((overlap.sum(1) > 0).sum()))
 
         snapshot = partial(learned, teachers, working._replace(planes=[batch]))
         stopped = yield Step(

@@ -57,7 +57,7 @@ def learn(
         loss.backward()
         optimiser.step()
 
-        count = int(own[batch.valid].unique().numel())
+        count = int((own[batch.valid].bincount() > 0).sum())
         snapshot = partial(learned, [network], working._replace(planes=[batch]))
         stopped = yield Step(
             "training", t + 1, method.n_iterations, (loss.item(),), (count,), snapshot
