@@ -16,6 +16,7 @@ from benchmarks.contenders import Contender
 from benchmarks.datasets import Dataset
 from benchmarks.scoring import COLUMNS
 from benchmarks.store import Job, Result, Store
+from benchmarks.summary import FEWEST_IMAGES
 from benchmarks.tables import Table
 from napari_mmtseg.metrics import adjusted_rand
 
@@ -64,7 +65,8 @@ def write(
     )
     cells = [[name, *_cells(images)] for name, images in found.items()]
     note = (
-        "Means over images; in brackets the 95 % bootstrap interval. Standard deviation and range "
+        "Means over images; in brackets the 95 % bootstrap interval, given five images "
+        "or more. Standard deviation and range "
         f"are those of the {main.title} over the seeds of an image."
     )
     table = Table(f"{len(seeds)} seeds", header, cells, note)
@@ -110,7 +112,7 @@ def _cells(images: Agreement) -> list[str]:
     rands = np.array([rand for rand, _ in images.values()])
     scores = np.array([scores for _, scores in images.values()])  # (images, seeds)
     shown = f"{rands.mean():.3f}"
-    if len(rands) > 1:
+    if len(rands) >= FEWEST_IMAGES:
         drawn = np.random.default_rng(0).integers(len(rands), size=(_RESAMPLES, len(rands)))
         low, high = np.percentile(rands[drawn].mean(axis=1), (2.5, 97.5))
         shown += f" [{low:.3f}, {high:.3f}]"

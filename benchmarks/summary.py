@@ -20,6 +20,7 @@ Values = Mapping[str, Mapping[str, float]]
 """Of each image, its scores, "seconds" and "n_labels", each the mean over the seeds."""
 
 _RESAMPLES = 2000
+FEWEST_IMAGES = 5  # for an interval
 _FEWEST_PAIRS = 6  # below, no Wilcoxon test can reach p < 0.05
 
 
@@ -168,7 +169,7 @@ def _weighted(scores: NDArray[Any], weights: NDArray[Any]) -> float:
 
 def _bootstrap(scores: NDArray[Any], weights: NDArray[Any]) -> Interval:
     """Return the 95 % percentile interval of the mean when images are drawn anew."""
-    if len(scores) < 2:
+    if len(scores) < FEWEST_IMAGES:
         return (float("nan"), float("nan"))
     drawn = np.random.default_rng(0).integers(len(scores), size=(_RESAMPLES, len(scores)))
     means = (scores * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)

@@ -57,12 +57,12 @@ def main_table(table: Sequence[Row], columns: Sequence[Column]) -> Table:
     for row in rows:
         shown = [_number(row.scores[c.key], row.intervals.get(c.key)) for c in columns]
         labels = f"{np.median(row.of_images('n_labels')):.0f}"
-        seconds = f"{np.median(row.of_images('seconds')):.2g}"
+        seconds = _rounded(float(np.median(row.of_images("seconds"))))
         cells.append([row.name, str(len(row.values)), *shown, labels, seconds, "–"])
         if reference is not None:
             images = [image for image in row.values if image in reference.values]
             ratios = row.of_images("seconds", images) / reference.of_images("seconds", images)
-            cells[-1][-1] = f"{np.median(ratios):.2g}"
+            cells[-1][-1] = _rounded(float(np.median(ratios)))
     note = (
         "Means over images; in brackets the 95 % bootstrap interval over images. Labels and time "
         f"are medians; the ratio is to {RATIO_TO}'s time on the same image. Settings marked “best” "
@@ -149,6 +149,11 @@ def write_table(path: Path, table: Sequence[Row], columns: Sequence[Column]) -> 
             medians = [float(np.median(row.of_images(key))) for key in ("n_labels", "seconds")]
             first = [row.name, row.variant or "", row.oracle, len(row.values)]
             writer.writerow([*first, *scores, *bounds, *medians])
+
+
+def _rounded(value: float) -> str:
+    """Return two digits that count, without an exponent."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _number(value: float, interval: tuple[float, float] | None = None, sign: str = "") -> str:
