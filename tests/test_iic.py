@@ -12,9 +12,17 @@ from napari_mmtseg import IIC, MMT, load, segment, train
 from napari_mmtseg.engine import views
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.pairs import Drawer, on_grid
+from napari_mmtseg.engine.sharpening import sharpened
 from napari_mmtseg.segmentation import segment_steps, train_steps
 
-QUICK = {"n_iterations": 4, "width": 2, "crop_px": 16, "n_crops": 2, "n_heads": 2}
+QUICK = {
+    "n_iterations": 4,
+    "width": 2,
+    "crop_px": 16,
+    "n_crops": 2,
+    "n_heads": 2,
+    "sharpening_px": 4,
+}
 TINY = IIC(**QUICK)
 
 
@@ -59,6 +67,18 @@ def test_light_changes_stay_in_range_and_zero_changes_nothing():
     assert changed.max() <= 1
     assert not torch.equal(changed, pixels)
     assert torch.equal(views.relight(pixels, 0.0, True, generator), pixels)
+
+
+def test_sharpening_brings_borders_to_the_edges_of_the_image():
+    pixels = torch.zeros(1, 1, 24, 24)
+    pixels[..., 9:15, 9:15] = 1
+    blunt = torch.full((1, 2, 24, 24), 0.1)
+    blunt[:, 1, 7:17, 7:17] = 0.9
+    blunt[:, 0] = 1 - blunt[:, 1]
+    assert torch.equal(sharpened(blunt, pixels, 6).argmax(1), pixels[:, 0].long())
+    assert torch.equal(sharpened(blunt, pixels, 0), blunt)
+    same = torch.full_like(pixels, 0.5)
+    assert torch.equal(sharpened(blunt, same, 6).argmax(1), blunt.argmax(1))
 
 
 def test_two_kinds_of_pixels_are_told_apart(halves):

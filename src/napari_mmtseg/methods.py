@@ -413,7 +413,7 @@ class _Information(LearningMethod):
         "direction matters.",
     )
     jitter: float = setting(
-        0.8,
+        0.2,
         "Jitter",
         "How far brightness, contrast, gamma, noise and colour of the second view differ from the "
         "first: what the clusters should not depend on.",
@@ -437,7 +437,7 @@ class IIC(_Information):
     takes_scribbles = True
 
     n_labels: int = setting(
-        2,
+        3,
         "Labels (k)",
         "Clusters of the main head, and so labels of the result.",
         ge=2,
@@ -445,7 +445,7 @@ class IIC(_Information):
         basic=True,
     )
     n_iterations: int = setting(
-        100,
+        120,
         "Iterations",
         "Training steps; each trains the auxiliary head, then the main head.",
         ge=1,
@@ -501,6 +501,15 @@ class IIC(_Information):
         "Information",
         "uncollapsed: the mean over displacements of their information, as the authors ran it. "
         "collapsed: the information of all displacements taken together.",
+    )
+    sharpening_px: int = setting(
+        20,
+        "Sharpening radius",
+        "Borders between labels move to where the image has them, judged by the labels' mean "
+        "intensities within this distance. 0 keeps the network's own, blunter borders.",
+        ge=0,
+        le=256,
+        unit="px",
     )
     neighbours: int = setting(
         1,

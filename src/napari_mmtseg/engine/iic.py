@@ -19,6 +19,7 @@ from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.networks import freeze, get_weights, set_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
 from napari_mmtseg.engine.sampling import reduce
+from napari_mmtseg.engine.sharpening import sharpened
 from napari_mmtseg.engine.views import turn_back
 from napari_mmtseg.engine.votes import decide, found_clusters
 from napari_mmtseg.methods import IIC
@@ -141,7 +142,7 @@ def _learned(
         there = on_grid(weight, method.pooling) >= 0.5  # (B, y, x)
         if not there.any():
             continue
-        winners.append(_pairs_of(network(pixels)).argmax(1)[there])
+        winners.append(_votes(network, pixels, method).argmax(1)[there])
         colours.append(reduce(pixels, method.pooling).movedim(1, -1)[there])  # (n, C)
     n_main, n_over = network.n_clusters
     clusters, means, sizes = found_clusters(torch.cat(winners), torch.cat(colours), n_main * n_over)
@@ -159,10 +160,12 @@ def _learned(
     return Learned(weights, means, sizes, classes, clusters // n_over)
 
 
-def _pairs_of(probabilities: tuple[Tensor, Tensor]) -> Tensor:
-    """Multiply probabilities (B, k, y, x) and (B, K, y, x) to those of pairs, (B, k K, y, x)."""
-    main, over = probabilities
-    return (main[:, :, None] * over[:, None]).flatten(1, 2)
+def _votes(network: SegmentationNetwork, pixels: Tensor, method: IIC) -> Tensor:
+    """Return the probabilities of the pairs of main cluster and overcluster, (B, k K, y, x)."""
+    main, over = network(pixels)  # (B, k, y, x), (B, K, y, x)
+    main = sharpened(main, reduce(pixels, method.pooling), method.sharpening_px // method.pooling)
+    votes: Tensor = (main[:, :, None] * over[:, None]).flatten(1, 2)
+    return votes
 
 
 def predictor(weights: Weights, method: IIC) -> Predictor:
@@ -183,7 +186,7 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
         pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
     ) -> Prediction:
         plane = torch.from_numpy(pixels).to(device, dtype)[None]
-        votes = _pairs_of(network(plane))[:, clusters]  # (1, P, y, x)
+        votes = _votes(network, plane, method)[:, clusters]  # (1, P, y, x)
         return decide(votes, method.pooling, pixels.shape[1:], None)
 
     return predict
