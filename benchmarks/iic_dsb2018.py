@@ -21,7 +21,7 @@ from skimage.morphology import skeletonize
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from napari_mmtseg import IIC, train
+from napari_mmtseg import IIC, Model, train
 from napari_mmtseg.metrics import foreground_iou
 
 NUCLEI, BACKGROUND = 1, 2
@@ -46,10 +46,11 @@ def main() -> None:
     found, scores = [], []
     for seed in range(args.seeds):
         start = time.perf_counter()
-        model = train(images, IIC(seed=seed, n_labels=args.k), axes="YXS")
+        method = IIC(seed=seed, n_labels=args.k)
+        model = train(images, method, axes="YXS")
         seconds = time.perf_counter() - start
         labels = [model.predict(image, axes="YXS") for image in images]
-        plain = replace(model, method=replace(model.method, sharpening_px=0))
+        plain = replace(model, method=replace(method, sharpening_px=0))
         blunt = [plain.predict(image, axes="YXS") for image in images]
         scores.append(_mean(labels, truths))
         found.append(np.concatenate([one.ravel() for one in labels]))
@@ -89,7 +90,7 @@ def painted(truth: NDArray[np.bool_], rng: np.random.Generator) -> Labels:
     return strokes
 
 
-def _print_few_labels(model, images: list[Image], truths: list[NDArray[np.bool_]]) -> None:
+def _print_few_labels(model: Model, images: list[Image], truths: list[NDArray[np.bool_]]) -> None:
     rng = np.random.default_rng(0)
     chosen = np.linspace(0, len(images) - 1, 5).round().astype(int).tolist()
     strokes = [painted(truths[i], rng) for i in chosen]
@@ -100,7 +101,7 @@ def _print_few_labels(model, images: list[Image], truths: list[NDArray[np.bool_]
     # One to one: one label is the nuclei, another the background; chosen for the whole set, with
     # the truth of the very images that it is scored on.
     best = max(
-        range(1, model.method.n_labels + 1),
+        range(1, int(model.label_of().max()) + 1),
         key=lambda k: _iou([one == k for one in labels], [truths[i] for i in others]),
     )
     given = [truths[i] for i in others]
@@ -137,12 +138,14 @@ def _mean(labels: list[Labels], truths: list[NDArray[np.bool_]]) -> float:
 
 def _otsu(image: Image) -> Labels:
     grey = image.mean(-1)
-    return (grey > threshold_otsu(grey)).astype(np.int32)
+    above: Labels = (grey > threshold_otsu(grey)).astype(np.int32)
+    return above
 
 
 def _two_means(image: Image) -> Labels:
     pixels = image.reshape(-1, 3).astype(np.float32)
-    return KMeans(2, n_init=3, random_state=0).fit_predict(pixels).reshape(image.shape[:2])
+    found: Labels = KMeans(2, n_init=3, random_state=0).fit_predict(pixels)
+    return found.reshape(image.shape[:2])
 
 
 if __name__ == "__main__":
