@@ -304,6 +304,18 @@ class MMT(NetworkMethod):
     )
 
 
+def _jitter(default: float) -> Any:
+    return setting(
+        default,
+        "Jitter",
+        "How far brightness, contrast, gamma, noise and colour of the second view differ from the "
+        "first: what the clusters should not depend on.",
+        ge=0,
+        le=1,
+        step=0.1,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Information(LearningMethod):
     """What the two uses of invariant information clustering have in common."""
@@ -348,15 +360,6 @@ class _Information(LearningMethod):
         "Flips and turns",
         "Let the second view of a pair be flipped and turned by quarters. Switch it off where "
         "direction matters.",
-    )
-    jitter: float = setting(
-        0.2,
-        "Jitter",
-        "How far brightness, contrast, gamma, noise and colour of the second view differ from the "
-        "first: what the clusters should not depend on.",
-        ge=0,
-        le=1,
-        step=0.1,
     )
 
 
@@ -448,6 +451,7 @@ class IIC(_Information):
         le=256,
         unit="px",
     )
+    jitter: float = _jitter(0.2)
     neighbours: int = setting(
         1,
         "Neighbouring planes",
@@ -518,6 +522,7 @@ class ObjectIIC(_Information):
         ge=2,
         le=128,
     )
+    jitter: float = _jitter(0.8)
     n_objects: int = setting(
         64, "Objects a step", "Random objects in each step, all if there are fewer.", ge=2, le=4096
     )
