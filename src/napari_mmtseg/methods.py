@@ -367,6 +367,18 @@ class Felzenszwalb(Method):
     )
 
 
+def _jitter(default: float) -> Any:
+    return setting(
+        default,
+        "Jitter",
+        "How far brightness, contrast, gamma, noise and colour of the second view differ from the "
+        "first: what the clusters should not depend on.",
+        ge=0,
+        le=1,
+        step=0.1,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Information(LearningMethod):
     """What the two uses of invariant information clustering have in common."""
@@ -411,15 +423,6 @@ class _Information(LearningMethod):
         "Flips and turns",
         "Let the second view of a pair be flipped and turned by quarters. Switch it off where "
         "direction matters.",
-    )
-    jitter: float = setting(
-        0.2,
-        "Jitter",
-        "How far brightness, contrast, gamma, noise and colour of the second view differ from the "
-        "first: what the clusters should not depend on.",
-        ge=0,
-        le=1,
-        step=0.1,
     )
 
 
@@ -511,6 +514,7 @@ class IIC(_Information):
         le=256,
         unit="px",
     )
+    jitter: float = _jitter(0.2)
     neighbours: int = setting(
         1,
         "Neighbouring planes",
@@ -581,6 +585,7 @@ class ObjectIIC(_Information):
         ge=2,
         le=128,
     )
+    jitter: float = _jitter(0.8)
     n_objects: int = setting(
         64, "Objects a step", "Random objects in each step, all if there are fewer.", ge=2, le=4096
     )

@@ -201,7 +201,8 @@ class Model:
                 f"Each image needs its scribbles: got {len(images)} images and {len(strokes)} "
                 "scribbles"
             )
-        predict = engine.predictor(self.weights, self.method)
+        plain = engine.regrouped(self.weights, self.method, None)
+        predict = engine.predictor(plain, self.method)
         painted = []
         for one, its_strokes in zip(images, strokes, strict=True):
             planes = self.check(Planes(one, axes))
@@ -227,7 +228,9 @@ class Model:
         counts, names = count_strokes(painted, self.n_clusters)
         if counts.any(axis=0).sum() < 2:
             raise ValueError("The scribbles must hold at least two classes: paint a second one")
-        return replace(self, classes=name_clusters(counts, names, self.colours))
+        classes = name_clusters(counts, names, self.colours)
+        weights = engine.regrouped(self.weights, self.method, classes)
+        return replace(self, weights=weights, classes=classes)
 
     def check(self, planes: Planes) -> Planes:
         """Return the planes, or say why the model cannot take them.

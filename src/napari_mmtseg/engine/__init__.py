@@ -102,5 +102,24 @@ def regions(pixels: NDArray[np.float32], method: Method) -> NDArray[np.int64]:
     return found
 
 
+def regrouped(weights: Weights, method: Method, groups: NDArray[np.int64] | None) -> Weights:
+    """Fit weights to other groups of clusters, where the engine draws borders between groups.
+
+    Parameters
+    ----------
+    weights : mapping of str to array
+        As in `Learned.weights`.
+    method : Method
+        The settings, which also choose the engine.
+    groups : (K,) int64 array or None
+        The group of each cluster; None for the clusters as the network gives them.
+    """
+    engine = _engine_of(method)
+    if not hasattr(engine, "regrouped"):
+        return weights
+    fitted: Weights = engine.regrouped(weights, groups)
+    return fitted
+
+
 def _engine_of(method: Method) -> Any:
     return import_module(f"{__name__}.{type(method).__name__.lower()}")

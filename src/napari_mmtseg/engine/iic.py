@@ -137,35 +137,62 @@ def _learned(
     else:
         windows = looked = [(pairs.first, pairs.weight)]
     freeze(network, [pixels for pixels, _ in windows])
+    n_main, n_over = network.n_clusters
     winners, colours = [], []
     for pixels, weight in looked:
-        there = on_grid(weight, method.pooling) >= 0.5  # (B, y, x)
-        if not there.any():
-            continue
-        winners.append(_votes(network, pixels, method).argmax(1)[there])
-        colours.append(reduce(pixels, method.pooling).movedim(1, -1)[there])  # (n, C)
-    n_main, n_over = network.n_clusters
+        there = on_grid(weight, method.pooling) > 0  # (B, y, x)
+        small = reduce(pixels, method.pooling)
+        main, over = network(pixels)  # (B, k, y, x), (B, K, y, x)
+        main = sharpened(main, small, method.sharpening_px // method.pooling)
+        winners.append((main.argmax(1) * n_over + over.argmax(1))[there])
+        colours.append(small.movedim(1, -1)[there])  # (n, C)
     clusters, means, sizes = found_clusters(torch.cat(winners), torch.cat(colours), n_main * n_over)
     kept = np.sort(np.argsort(-sizes, kind="stable")[:_MAX_CLUSTERS])
     clusters, means, sizes = clusters[kept], means[kept], sizes[kept]
-    weights: dict[str, NDArray[np.generic]] = {
+    weights: Weights = {
         "clusters": clusters,
         **{f"network.{name}": value for name, value in get_weights(network).items()},
     }
-    classes = np.zeros_like(sizes)
+    groups, classes = clusters // n_over, np.zeros_like(sizes)
     if sample.scribbles is not None and pairs is None:
         predict = predictor(weights, method)
         strokes = [(predict(p)[0], s) for p, s in zip(sample.pixels, sample.scribbles, strict=True)]
         classes = name_clusters(*count_strokes(strokes, len(sizes)), means)
-    return Learned(weights, means, sizes, classes, clusters // n_over)
+    weights = regrouped(weights, classes if classes.any() else groups)
+    return Learned(weights, means, sizes, classes, groups)
 
 
-def _votes(network: SegmentationNetwork, pixels: Tensor, method: IIC) -> Tensor:
-    """Return the probabilities of the pairs of main cluster and overcluster, (B, k K, y, x)."""
-    main, over = network(pixels)  # (B, k, y, x), (B, K, y, x)
-    main = sharpened(main, reduce(pixels, method.pooling), method.sharpening_px // method.pooling)
-    votes: Tensor = (main[:, :, None] * over[:, None]).flatten(1, 2)
-    return votes
+def regrouped(weights: Weights, groups: NDArray[np.int64] | None) -> Weights:
+    """Return weights whose predictor sharpens the borders between other groups of clusters.
+
+    Parameters
+    ----------
+    weights : mapping of str to array
+        As in `Learned.weights`.
+    groups : (P,) int64 array or None
+        The group of each cluster; None for clusters as the network gives them.
+    """
+    others = {name: value for name, value in weights.items() if name != "groups"}
+    return others if groups is None else {**others, "groups": groups}
+
+
+def _sharpened_votes(votes: Tensor, groups: Tensor, pixels: Tensor, radius: int) -> Tensor:
+    """Sharpen the borders between groups; within a group the likeliest cluster stays ahead.
+
+    Parameters
+    ----------
+    votes : (B, P, y, x) tensor
+        Probabilities of the clusters.
+    groups : (P,) tensor of int64
+        The group of each cluster, in 0..G - 1.
+    pixels : (B, C, y, x) tensor
+    radius : int
+    """
+    members = [groups == group for group in range(int(groups.max()) + 1)]
+    likeliest = torch.stack([votes[:, own].amax(1) for own in members], 1)  # (B, G, y, x)
+    total = torch.stack([votes[:, own].sum(1) for own in members], 1)  # (B, G, y, x)
+    total = sharpened(total / total.sum(1, keepdim=True), pixels, radius)
+    return votes / likeliest.clamp_min(1e-30)[:, groups] * total[:, groups]
 
 
 def predictor(weights: Weights, method: IIC) -> Predictor:
@@ -180,13 +207,21 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
     set_weights(network, named, frozen=True)
     network.to(device, dtype).eval()
     clusters = torch.from_numpy(np.ascontiguousarray(weights["clusters"])).to(device)
+    mains, overs = clusters // n_clusters[OVER], clusters % n_clusters[OVER]  # (P,)
+    groups = None
+    if "groups" in weights:
+        groups = torch.from_numpy(np.unique(weights["groups"], return_inverse=True)[1]).to(device)
 
     @torch.no_grad()
     def predict(
         pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
     ) -> Prediction:
         plane = torch.from_numpy(pixels).to(device, dtype)[None]
-        votes = _votes(network, plane, method)[:, clusters]  # (1, P, y, x)
+        main, over = network(plane)  # (1, k, y, x), (1, K, y, x)
+        votes = main[:, mains] * over[:, overs]  # (1, P, y, x)
+        radius = method.sharpening_px // method.pooling
+        if groups is not None and radius:
+            votes = _sharpened_votes(votes, groups, reduce(plane, method.pooling), radius)
         return decide(votes, method.pooling, pixels.shape[1:], None)
 
     return predict
