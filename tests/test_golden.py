@@ -27,9 +27,13 @@ def settings_of(case, name):
         "n_blocks": 1 + sum(key.startswith("conv2.") and "weight" in key for key in first),
         "reduction": 1,
         "precision": "float64",
+        "borders": "zero",
     }
     if name.startswith("mmt_"):
         return MMT(
+            learning_rate=0.1,
+            crop_px=0,
+            weakest_border=0,
             n_iterations=len(case["loss"]),
             continuity=float(case["beta"]),
             averaging=float(case["alpha"]),

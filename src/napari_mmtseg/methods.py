@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from napari_mmtseg.settings import Method, setting
+from napari_mmtseg.settings import Method, changed, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,8 @@ class NetworkMethod(LearningMethod):
         0,
         "Working reduction",
         "Train on the image reduced by this factor a side; labels come back at full size. 1 keeps "
-        "every pixel; automatic aims at 65,000 working pixels a plane, and never more than 8.",
+        "every pixel; automatic aims at 65,000 working pixels a plane, at a million where training "
+        "sees crops, and is never more than 8.",
         ge=0,
         le=64,
         zero="automatic",
@@ -100,18 +101,59 @@ class NetworkMethod(LearningMethod):
     crop_px: int = setting(
         0,
         "Crop side",
-        "Side of the random square that each step trains on, in working pixels.",
+        "Side of the random squares that each step trains on, in working pixels. Few pixels a step "
+        "make the cost of training independent of the image's size.",
         ge=0,
         le=8192,
         zero="whole plane",
         unit="px",
     )
-    n_planes: int = setting(
+    n_crops: int = setting(
         1,
-        "Planes a step",
-        "In stacks, the random planes (or crops of planes) that each step trains on.",
+        "Crops a step",
+        "Random squares, or whole planes of a stack, that each step trains on.",
         ge=1,
-        le=64,
+        le=256,
+    )
+    start: Literal["image", "random"] = setting(
+        "random",
+        "Start",
+        "random: random weights, as in the papers. image: weights that give k-means' labels of the "
+        "smoothed image, so that runs with different seeds begin alike.",
+    )
+    borders: Literal["replicate", "zero"] = setting(
+        "replicate",
+        "Beyond the border",
+        "What the network sees outside of the image. zero: black, as in the papers, which can "
+        "leave a frame of its own label. replicate: the border's own pixels.",
+    )
+    output: Literal["classes", "regions"] = setting(
+        "classes",
+        "Output",
+        "classes: one label for each kind of thing, wherever it is. regions: one for each "
+        "connected piece, plane by plane.",
+        basic=True,
+    )
+    weakest_border: float = setting(
+        0.0,
+        "Weakest border",
+        "Pixels between borders at least so strong, from 0 to 1, share the label that wins in the "
+        "mean: higher gives fewer and larger regions. It gives photographs and tissue clear "
+        "shapes, and loses things smaller than some 20 px a side.",
+        ge=0,
+        le=1,
+        step=0.05,
+        zero="none",
+    )
+    sharpening_px: int = setting(
+        0,
+        "Sharpening",
+        "Redraw the border between the brighter and the darker labels by the mean intensities "
+        "within this distance of it. It makes nuclei fit their edges where the light is uneven.",
+        ge=0,
+        le=256,
+        unit="px",
+        zero="none",
     )
 
 
@@ -135,15 +177,28 @@ class MMT(NetworkMethod):
             "warm_up": False,
             "continuity": 1.0,
             "min_labels": 1,
+            "learning_rate": 0.1,
             "reduction": 1,
             "intensity": "full",
+            "crop_px": 0,
+            "n_crops": 1,
+            "start": "random",
+            "borders": "zero",
+            "weakest_border": 0.0,
         },
-        "nuclei": {"n_labels": 2},
+        "nuclei": {"n_labels": 2, "weakest_border": 0.0, "sharpening_px": 24},
     }
     has_uncertainty = True
 
+    n_iterations: int = changed(NetworkMethod, "n_iterations", 20)
+    width: int = changed(NetworkMethod, "width", 16)
+    learning_rate: float = changed(NetworkMethod, "learning_rate", 0.02)
+    crop_px: int = changed(NetworkMethod, "crop_px", 32)
+    n_crops: int = changed(NetworkMethod, "n_crops", 16)
+    start: Literal["image", "random"] = changed(NetworkMethod, "start", "image")
+    weakest_border: float = changed(NetworkMethod, "weakest_border", 0.5)
     continuity: float = setting(
-        5.0,
+        1.0,
         "Smoothness (beta)",
         "Weight of the total variation: higher gives fewer and larger regions.",
         ge=0,
@@ -152,7 +207,7 @@ class MMT(NetworkMethod):
         basic=True,
     )
     averaging: float = setting(
-        0.98,
+        0.9,
         "Averaging (alpha)",
         "How slowly a teacher follows its student: each step it keeps this share of itself.",
         ge=0,
@@ -188,8 +243,9 @@ class Kim(NetworkMethod):
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",
+            "borders": "zero",
         },
-        "nuclei": {"n_labels": 2},
+        "nuclei": {"n_labels": 2, "sharpening_px": 24},
     }
 
     similarity: float = setting(
@@ -233,8 +289,9 @@ class Kanezaki(NetworkMethod):
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",
+            "borders": "zero",
         },
-        "nuclei": {"n_labels": 2},
+        "nuclei": {"n_labels": 2, "sharpening_px": 24},
     }
 
     n_superpixels: int = setting(

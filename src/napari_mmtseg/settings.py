@@ -77,6 +77,12 @@ def setting(
     return dataclasses.field(default=default, metadata=facts)
 
 
+def changed(cls: type, name: str, default: Any) -> Any:
+    """Declare a base class's setting again, with another default."""
+    facts = next(field.metadata for field in dataclasses.fields(cls) if field.name == name)
+    return dataclasses.field(default=default, metadata=facts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """What every method has. Settings are frozen: change one with `dataclasses.replace`."""

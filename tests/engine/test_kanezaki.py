@@ -62,7 +62,7 @@ def test_superpixels_can_be_given(gray):
 
 
 def test_stacks_train_on_crops_with_superpixels_of_their_own(gray):
-    method = Kanezaki(crop_px=16, n_planes=3, **QUICK)
+    method = Kanezaki(crop_px=16, n_crops=3, **QUICK)
     labels = segment(
         np.stack([gray, gray[::-1], gray.T[:24, :24].repeat(2, 1)[:, :32]]), method, axes="ZYX"
     )

@@ -59,14 +59,14 @@ def test_crops_cut_all_parts_of_a_plane_alike():
     strokes = np.arange(30).reshape(5, 6) + 1
     pixels = strokes[None].astype(np.float32)
     sample = Sample([pixels, pixels], [np.ones((5, 6), bool)] * 2, [strokes, strokes])
-    method = Kim(width=30, reduction=1, crop_px=3, n_planes=2)
+    method = Kim(width=30, reduction=1, crop_px=3, n_crops=2)
     working = working_sample(sample, method, CPU)
     drawn = batches(working.planes, method, torch.Generator().manual_seed(0))
     for _ in range(5):
         batch = next(drawn)
-        assert batch.pixels.shape == (2, 1, 3, 3)
+        assert batch.pixels.shape == (2, 1, 9, 9)  # with a margin of three
         assert batch.superpixels is None
-        assert_array_equal(batch.pixels[:, 0], batch.painted + 1)
+        assert_array_equal(batch.own_pixels[:, 0], batch.painted + 1)
 
 
 def test_every_other_plane_drawn_is_painted_on():

@@ -8,18 +8,30 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_mmtseg.engine import Learned, Prediction, Predictor, Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.devices import choose
-from napari_mmtseg.engine.networks import Network, freeze, get_weights, set_weights
-from napari_mmtseg.engine.sampling import Batch, Working, reduce
-from napari_mmtseg.engine.votes import decide, found_clusters
+from napari_mmtseg.engine.halves import halves
+from napari_mmtseg.engine.losses import IGNORED
+from napari_mmtseg.engine.networks import (
+    Network,
+    build,
+    freeze,
+    get_weights,
+    set_weights,
+    winners,
+)
+from napari_mmtseg.engine.region_tree import regions
+from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
+from napari_mmtseg.engine.sharpening import sharpened_groups
+from napari_mmtseg.engine.votes import decide, found_clusters, pooled
 from napari_mmtseg.methods import NetworkMethod
 
 
 @torch.no_grad()
-def learned(networks: Sequence[Network], working: Working) -> Learned:
+def learned(networks: Sequence[Network], working: Working, planes: Sequence[Batch]) -> Learned:
     """Freeze copies of the networks, bring them into one numbering, drop unused clusters.
 
     Parameters
@@ -27,36 +39,43 @@ def learned(networks: Sequence[Network], working: Working) -> Learned:
     networks : sequence of Network
         They vote with equal weight. Left as they are.
     working : Working
-        Its planes freeze the normalisation and decide which clusters are in use.
+        Where training took place.
+    planes : sequence of Batch
+        They freeze the normalisation and decide which clusters are in use.
     """
-    planes = working.planes
     networks = [copy.deepcopy(network) for network in networks]
     for network in networks:
         freeze(network, [plane.pixels for plane in planes])
     width = networks[0].conv3.out_channels
-    votes = _votes(networks[0], planes)  # (n, q)
-    own = votes.argmax(1)
+    votes = _votes(networks[0], planes)  # each (B, q, Y, X)
     for network in networks[1:]:
-        others = _votes(network, planes)  # (n, q)
-        overlap = count_overlap(others.argmax(1), own, width)
-        place = permutation(
-            overlap, working.painted
-        ).argsort()  # its channel for each of the first's
+        others = _votes(network, planes)
+        overlap = sum(
+            count_overlap(winners(other)[one.valid], winners(own)[one.valid], width)
+            for own, other, one in zip(votes, others, planes, strict=True)
+        )
+        # Its channel for each of the first's.
+        place = permutation(torch.as_tensor(overlap), working.painted).argsort()
         for layer in (network.conv3, network.bn3):
             for value in layer.state_dict().values():
                 if value.ndim:
                     value.copy_(value[place].clone())
-        votes += others[:, place]
-    pixels = torch.cat([plane.pixels.movedim(1, -1)[plane.valid] for plane in planes])  # (n, C)
-    clusters, colours, sizes = found_clusters(votes.argmax(1), pixels, width)
+        votes = [own + other[:, place] for own, other in zip(votes, others, strict=True)]
+    won = [winners(one) for one in votes]
+    pixels = torch.cat([plane.own_pixels.movedim(1, -1)[plane.valid] for plane in planes])  # (n, C)
+    labels = torch.cat([one[plane.valid] for one, plane in zip(won, planes, strict=True)])
+    clusters, colours, sizes = found_clusters(labels, pixels, width)
+    classes = _classes(won, planes, working)[clusters]
+    groups = _halves(won, planes, clusters, width)
     weights: dict[str, NDArray[np.generic]] = {
         "clusters": clusters,
+        "groups": groups,
         "reduction": np.array(working.factor),
     }
     for number, network in enumerate(networks, start=1):
         named = get_weights(network)
         weights |= {f"network{number}.{name}": value for name, value in named.items()}
-    return Learned(weights, colours, sizes, working.classes[clusters])
+    return Learned(weights, colours, sizes, classes, groups)
 
 
 def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
@@ -64,10 +83,13 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
     device = choose(method.device)
     dtype = getattr(torch, method.precision)
     factor = int(weights["reduction"])
-    clusters = torch.from_numpy(np.ascontiguousarray(weights["clusters"])).to(device)
+    clusters, groups = (
+        torch.from_numpy(np.ascontiguousarray(weights[name])).to(device)
+        for name in ("clusters", "groups")
+    )
     networks: list[Network] = []
     while named := part(weights, f"network{len(networks) + 1}."):
-        network = Network(named["conv1.weight"].shape[1], method.width, method.n_blocks)
+        network = build(named["conv1.weight"].shape[1], method)
         set_weights(network, named, frozen=True)
         networks.append(network.to(device, dtype).eval())
 
@@ -76,10 +98,22 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
     ) -> Prediction:
         plane = reduce(torch.from_numpy(pixels).to(device, dtype)[None], factor)
-        votes = torch.cat([network(plane).softmax(1) for network in networks])
-        return decide(votes[:, clusters], factor, pixels.shape[1:], label_of)
+        seen = with_margin(plane, method)
+        votes = torch.cat([network(seen).softmax(1) for network in networks])[:, clusters]
+        if method.weakest_border:
+            found = regions(votes.mean(0), method.weakest_border)
+            votes = pooled(votes, found.expand(len(votes), -1, -1))
+        if method.sharpening_px:
+            radius = max(1, method.sharpening_px // factor)
+            votes = sharpened_groups(votes, groups, plane.expand(len(votes), -1, -1, -1), radius)
+        return decide(votes, factor, pixels.shape[1:], label_of)
 
     return predict
+
+
+def regrouped(weights: Weights, groups: NDArray[np.int64]) -> Weights:
+    """Return weights whose predictor sharpens the borders between other groups of clusters."""
+    return {**weights, "groups": groups}
 
 
 def part(weights: Weights, prefix: str) -> dict[str, NDArray[np.generic]]:
@@ -87,6 +121,30 @@ def part(weights: Weights, prefix: str) -> dict[str, NDArray[np.generic]]:
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
-def _votes(network: Network, planes: list[Batch]) -> torch.Tensor:
-    """Probabilities of the pixels that count: (n, q)."""
-    return torch.cat([network(one.pixels).softmax(1).movedim(1, -1)[one.valid] for one in planes])
+def _votes(network: Network, planes: Sequence[Batch]) -> list[Tensor]:
+    return [network(one.pixels).softmax(1) for one in planes]
+
+
+def _classes(won: list[Tensor], planes: Sequence[Batch], working: Working) -> NDArray[np.int64]:
+    """Return the user's class of each channel (q,): the one whose strokes it meets most, or 0."""
+    width = len(working.classes)
+    counts = torch.zeros(width, width, dtype=torch.int64)
+    for labels, plane in zip(won, planes, strict=True):
+        if plane.painted is not None:
+            here = plane.painted != IGNORED
+            counts += count_overlap(labels[here], plane.painted[here], width).cpu()
+    met = counts.sum(1) > 0
+    return np.where(met, working.classes[counts.argmax(1)], 0)
+
+
+def _halves(
+    won: list[Tensor], planes: Sequence[Batch], clusters: NDArray[np.int64], width: int
+) -> NDArray[np.int64]:
+    """Part the clusters that won into two."""
+    number = torch.full((width,), -1)
+    number[torch.from_numpy(clusters)] = torch.arange(len(clusters))
+    maps, pixels = [], []
+    for one, plane in zip(won, planes, strict=True):
+        maps += list(number[one.cpu()].masked_fill(~plane.valid.cpu(), -1).numpy())
+        pixels += list(plane.own_pixels.cpu().numpy())
+    return halves(maps, pixels, len(clusters))

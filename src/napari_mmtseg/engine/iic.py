@@ -19,7 +19,7 @@ from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.networks import freeze, get_weights, set_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
 from napari_mmtseg.engine.sampling import reduce
-from napari_mmtseg.engine.sharpening import sharpened
+from napari_mmtseg.engine.sharpening import sharpened, sharpened_groups
 from napari_mmtseg.engine.views import turn_back
 from napari_mmtseg.engine.votes import decide, found_clusters
 from napari_mmtseg.methods import IIC
@@ -176,25 +176,6 @@ def regrouped(weights: Weights, groups: NDArray[np.int64] | None) -> Weights:
     return others if groups is None else {**others, "groups": groups}
 
 
-def _sharpened_votes(votes: Tensor, groups: Tensor, pixels: Tensor, radius: int) -> Tensor:
-    """Sharpen the borders between groups; within a group the likeliest cluster stays ahead.
-
-    Parameters
-    ----------
-    votes : (B, P, y, x) tensor
-        Probabilities of the clusters.
-    groups : (P,) tensor of int64
-        The group of each cluster, in 0..G - 1.
-    pixels : (B, C, y, x) tensor
-    radius : int
-    """
-    members = [groups == group for group in range(int(groups.max()) + 1)]
-    likeliest = torch.stack([votes[:, own].amax(1) for own in members], 1)  # (B, G, y, x)
-    total = torch.stack([votes[:, own].sum(1) for own in members], 1)  # (B, G, y, x)
-    total = sharpened(total / total.sum(1, keepdim=True), pixels, radius)
-    return votes / likeliest.clamp_min(1e-30)[:, groups] * total[:, groups]
-
-
 def predictor(weights: Weights, method: IIC) -> Predictor:
     """Make the function that finds the cluster of each pixel, with frozen statistics."""
     device = choose(method.device)
@@ -221,7 +202,7 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
         votes = main[:, mains] * over[:, overs]  # (1, P, y, x)
         radius = method.sharpening_px // method.pooling
         if groups is not None and radius:
-            votes = _sharpened_votes(votes, groups, reduce(plane, method.pooling), radius)
+            votes = sharpened_groups(votes, groups, reduce(plane, method.pooling), radius)
         return decide(votes, method.pooling, pixels.shape[1:], None)
 
     return predict

@@ -98,7 +98,7 @@ def _superpixels(
         )
         regions = regions[rows[:, None], columns]
     else:
-        regions = _slic(plane.pixels[0].float().cpu().numpy(), sample.is_rgb, method)
+        regions = _slic(plane.own_pixels[0].float().cpu().numpy(), sample.is_rgb, method)
     numbered = np.unique(regions, return_inverse=True)[1].reshape(regions.shape)
     return torch.from_numpy(numbered.astype(np.int64)).to(plane.pixels.device)[None]
 

@@ -6,7 +6,7 @@ import copy
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Step, Training, Weights
@@ -14,11 +14,16 @@ from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.devices import drive
 from napari_mmtseg.engine.frozen import learned, part, predictor
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
-from napari_mmtseg.engine.networks import build, winners
-from napari_mmtseg.engine.sampling import batches, working_sample
+from napari_mmtseg.engine.networks import Network, winners
+from napari_mmtseg.engine.region_tree import regions
+from napari_mmtseg.engine.sampling import Batch, batches, survey, working_sample
+from napari_mmtseg.engine.start import start
+from napari_mmtseg.engine.votes import pooled
 from napari_mmtseg.methods import MMT
 
 __all__ = ["predictor", "train"]
+
+_PARTED_PIXELS = 1_000_000
 
 
 def train(sample: Sample, method: MMT, initial: Weights | None = None) -> Training:
@@ -38,27 +43,29 @@ def train(sample: Sample, method: MMT, initial: Weights | None = None) -> Traini
 
 def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.device) -> Training:
     generator = torch.Generator().manual_seed(method.seed)
-    dtype = getattr(torch, method.precision)
     working = working_sample(sample, method, device)
     fewest = max(method.min_labels, len(working.painted))
-    students = []
-    for number in (1, 2):
-        given = None if initial is None else part(initial, f"student{number}.")
-        student = build(sample.n_channels, method.width, method.n_blocks, generator, given)
-        students.append(student.to(device, dtype))
+    students = [
+        start(working, method, generator, initial and part(initial, f"student{number}."))
+        for number in (1, 2)
+    ]
+    if method.weakest_border:
+        planes = _parted(working.planes, students[0], method.weakest_border)
+        working = working._replace(planes=planes)
     teachers = [copy.deepcopy(student).requires_grad_(False) for student in students]
     optimisers = [
         torch.optim.SGD(student.parameters(), method.learning_rate, method.momentum)
         for student in students
     ]
 
+    seen = survey(working.planes) if method.crop_px else working.planes
     drawn = batches(working.planes, method, generator)
     for t in range(method.n_iterations):
         batch = next(drawn)
         losses, counts = [], []
         for one, other in ((0, 1), (1, 0)):
             responses = students[one](batch.pixels)  # (B, q, Y, X)
-            taught = winners(teachers[other](batch.pixels))  # (B, Y, X)
+            taught = _taught(teachers[other], batch)  # (B, Y, X)
             own = winners(responses.detach())  # (B, Y, X)
             overlap = count_overlap(taught[batch.valid], own[batch.valid], method.width)
             order = permutation(overlap, working.painted)
@@ -76,13 +83,33 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
             losses.append(loss.item())
             counts.append(int((overlap.sum(1) > 0).sum()))
 
-        snapshot = partial(learned, teachers, working._replace(planes=[batch]))
+        snapshot = partial(learned, teachers, working, seen)
         stopped = yield Step(
             "training", t + 1, method.n_iterations, tuple(losses), tuple(counts), snapshot
         )
         if stopped or max(counts) <= fewest:
             break
-    return learned(teachers, working)
+    return learned(teachers, working, seen)
+
+
+@torch.no_grad()
+def _taught(teacher: Network, batch: Batch) -> Tensor:
+    """Return the teacher's labels (B, Y, X), in regions those that win there in the mean."""
+    responses = teacher(batch.pixels)  # (B, q, Y, X)
+    if batch.superpixels is not None:
+        responses = pooled(responses.softmax(1), batch.superpixels)
+    return winners(responses)
+
+
+@torch.no_grad()
+def _parted(planes: list[Batch], network: Network, weakest_border: float) -> list[Batch]:
+    """Add to planes the regions that a network sees in them; to so many as is quickly done."""
+    most = max(1, _PARTED_PIXELS // planes[0].valid.numel())
+    parted = []
+    for one in planes[:: -(-len(planes) // most)]:
+        found = regions(network(one.pixels).softmax(1)[0], weakest_border)
+        parted.append(one._replace(superpixels=found[None]))
+    return parted
 
 
 @torch.no_grad()

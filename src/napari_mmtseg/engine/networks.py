@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from napari_mmtseg.methods import NetworkMethod
 
 
 class Network(nn.Module):
@@ -23,25 +26,34 @@ class Network(nn.Module):
         Channels q of each layer and of the responses.
     n_blocks : int
         Number M of 3x3 blocks; the view reaches M pixels to each side.
+    padded : bool
+        Whether zeros stand for what lies beyond the border, as in the paper. Otherwise responses
+        are M pixels smaller a side than the pixels.
     """
 
-    def __init__(self, n_channels: int, width: int, n_blocks: int) -> None:
+    def __init__(self, n_channels: int, width: int, n_blocks: int, padded: bool = True) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(n_channels, width, 3, padding=1)
+        conv3x3 = partial(nn.Conv2d, kernel_size=3, padding=int(padded))
+        self.conv1 = conv3x3(n_channels, width)
         self.bn1 = _norm(width)
         inner = range(n_blocks - 1)
-        self.conv2 = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in inner)
+        self.conv2 = nn.ModuleList(conv3x3(width, width) for _ in inner)
         self.bn2 = nn.ModuleList(_norm(width) for _ in inner)
         self.conv3 = nn.Conv2d(width, width, 1)
         self.bn3 = _norm(width)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map pixels (B, C, Y, X) in 0..1 to responses (B, q, Y, X)."""
-        features = self.bn1(torch.relu_(self.conv1(pixels)))
-        for conv, norm in zip(self.conv2, self.bn2, strict=True):
+        features = pixels
+        for conv, norm in self.blocks():
             features = norm(torch.relu_(conv(features)))
         responses: Tensor = self.bn3(self.conv3(features))
         return responses
+
+    def blocks(self) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+        """List the 3x3 convolutions with their batch norms, in the order of the pixels' way."""
+        yield self.conv1, self.bn1
+        yield from zip(self.conv2, self.bn2, strict=True)
 
 
 def winners(responses: Tensor) -> Tensor:
@@ -50,26 +62,9 @@ def winners(responses: Tensor) -> Tensor:
     return responses.max(1).indices
 
 
-def build(
-    n_channels: int,
-    width: int,
-    n_blocks: int,
-    generator: torch.Generator,
-    initial: Mapping[str, NDArray[np.generic]] | None = None,
-) -> Network:
-    """Build a network with random weights (PyTorch's default start), or with the given ones.
-
-    Raises
-    ------
-    ValueError
-        If the initial weights do not fit the network.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
-        network = Network(n_channels, width, n_blocks)
-    if initial is not None:
-        set_weights(network, initial)
-    return network
+def build(n_channels: int, method: NetworkMethod) -> Network:
+    """Build a network with random weights (PyTorch's default start)."""
+    return Network(n_channels, method.width, method.n_blocks, method.borders == "zero")
 
 
 def set_weights(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,16 +19,30 @@ from napari_mmtseg.engine.votes import majority
 from napari_mmtseg.methods import NetworkMethod
 
 _WORKING_PIXELS = 65_536
+_WORKING_PIXELS_OF_CROPS = 1_000_000
 _MAX_REDUCTION = 8
+_SURVEYED_PIXELS = 131_072
+_SURVEYED_SIDE = 64
 
 
 class Batch(NamedTuple):
     """Pixels at the working resolution."""
 
-    pixels: Tensor  # (B, C, Y, X) in 0..1
+    pixels: Tensor  # (B, C, Y + 2 m, X + 2 m) in 0..1, with the network's margin m
     valid: Tensor  # (B, Y, X) bool
     painted: Tensor | None = None  # (B, Y, X): channel of the user's class, or IGNORED
     superpixels: Tensor | None = None  # (B, Y, X) int64
+
+    @property
+    def margin(self) -> int:
+        """Pixels a side that the network sees beyond those it labels."""
+        return (self.pixels.shape[-1] - self.valid.shape[-1]) // 2
+
+    @property
+    def own_pixels(self) -> Tensor:
+        """The pixels without the margin: (B, C, Y, X)."""
+        rows, columns = self.valid.shape[1:]
+        return self.pixels.narrow(2, self.margin, rows).narrow(3, self.margin, columns)
 
     @property
     def unpainted(self) -> Tensor:
@@ -53,9 +68,8 @@ class Working(NamedTuple):
 def reduction_for(shape: tuple[int, ...], method: NetworkMethod) -> int:
     """Choose the working reduction for planes of (..., Y, X), keeping at least 2 pixels a side."""
     rows, columns = shape[-2:]
-    wanted = method.reduction or min(
-        _MAX_REDUCTION, round(math.sqrt(rows * columns / _WORKING_PIXELS))
-    )
+    aim = _WORKING_PIXELS_OF_CROPS if method.crop_px else _WORKING_PIXELS
+    wanted = method.reduction or min(_MAX_REDUCTION, round(math.sqrt(rows * columns / aim)))
     return max(1, min(wanted, rows // 2, columns // 2))
 
 
@@ -64,6 +78,13 @@ def reduce(pixels: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return pixels
     return functional.avg_pool2d(pixels, factor, ceil_mode=True, count_include_pad=False)
+
+
+def with_margin(pixels: Tensor, method: NetworkMethod) -> Tensor:
+    """Repeat the border's pixels as far as the network sees: (B, C, Y, X), larger by M a side."""
+    if method.borders == "zero":
+        return pixels  # the network pads for itself
+    return functional.pad(pixels, (method.n_blocks,) * 4, mode="replicate")
 
 
 def working_sample(sample: Sample, method: NetworkMethod, device: torch.device) -> Working:
@@ -82,7 +103,7 @@ def working_sample(sample: Sample, method: NetworkMethod, device: torch.device) 
         if sample.scribbles is not None:
             painted = _painted(sample.scribbles[number], classes, factor, there.shape[1:])
             painted = painted.to(device)[None].masked_fill(~there, IGNORED)
-        planes.append(Batch(small, there, painted))
+        planes.append(Batch(with_margin(small, method), there, painted))
     return Working(planes, factor, classes)
 
 
@@ -143,20 +164,56 @@ def batches(
         return pool[draw(len(pool))]
 
     while True:
-        chosen = [drawn_plane() for _ in range(method.n_planes if planes[1:] else 1)]
-        sides = [min(size) for size in zip(*(one.valid.shape[1:] for one in chosen), strict=True)]
-        rows, columns = (
-            min(max(2, method.crop_px) if method.crop_px else side, side) for side in sides
-        )
+        sides = [min(size) for size in zip(*(one.valid.shape[1:] for one in planes), strict=True)]
+        sides = [min(max(2, method.crop_px or side), side) for side in sides]
+        whole = len(planes) == 1 and sides == list(planes[0].valid.shape[1:])
         crops = []
-        for one in chosen:
-            top = draw(one.valid.shape[1] - rows + 1)
-            left = draw(one.valid.shape[2] - columns + 1)
-            here = (..., slice(top, top + rows), slice(left, left + columns))
-            crops.append([None if part is None else part[here] for part in one])
-        yield Batch(*(_joined(parts) for parts in zip(*crops, strict=True)))
+        for one in [drawn_plane() for _ in range(1 if whole else method.n_crops)]:
+            corner = [
+                draw(have - side + 1) for have, side in zip(one.valid.shape[1:], sides, strict=True)
+            ]
+            crops.append(_crop(one, corner, sides))
+        yield _joined(crops)
 
 
-def _joined(parts: tuple[Tensor | None, ...]) -> Any:
-    there = [part for part in parts if part is not None]
-    return torch.cat(there) if there else None
+def survey(planes: list[Batch]) -> list[Batch]:
+    """Return the planes if they are small, else an even grid of crops of them.
+
+    Training starts from these pixels, and is judged by them when it ends. Painted planes stay
+    whole, so that no stroke is missed.
+    """
+    painted = any(one.painted is not None for one in planes)
+    if painted or sum(one.valid.numel() for one in planes) <= _SURVEYED_PIXELS:
+        return planes
+    most = _SURVEYED_PIXELS // _SURVEYED_SIDE**2
+    crops = []
+    for one in planes[:: -(-len(planes) // most)]:
+        sides = [min(_SURVEYED_SIDE, have) for have in one.valid.shape[1:]]
+        room = [have - side for have, side in zip(one.valid.shape[1:], sides, strict=True)]
+        n = max(1, math.isqrt(most // len(planes)))  # along each axis
+        corners = [[r * (2 * i + 1) // (2 * n) for i in range(n)] for r in room]
+        crops += [_crop(one, list(corner), sides) for corner in itertools.product(*corners)]
+    return crops
+
+
+def _crop(plane: Batch, corner: list[int], sides: list[int]) -> Batch:
+    """Cut a rectangle out of all that a plane holds."""
+
+    def cut(part: Any, margin: int = 0) -> Any:
+        top, left = (slice(a, a + n + 2 * margin) for a, n in zip(corner, sides, strict=True))
+        return None if part is None else part[..., top, left]
+
+    return Batch(
+        cut(plane.pixels, plane.margin),
+        cut(plane.valid),
+        cut(plane.painted),
+        cut(plane.superpixels),
+    )
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    """Put batches of one size into one."""
+    parts: list[Any] = [
+        None if part[0] is None else torch.cat(part) for part in zip(*batches, strict=True)
+    ]
+    return Batch(*parts)

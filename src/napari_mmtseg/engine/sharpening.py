@@ -44,6 +44,26 @@ def sharpened(probabilities: Tensor, pixels: Tensor, radius: int) -> Tensor:
     return probabilities
 
 
+def sharpened_groups(votes: Tensor, groups: Tensor, pixels: Tensor, radius: int) -> Tensor:
+    """Sharpen the borders between groups; within a group the likeliest cluster stays ahead.
+
+    Parameters
+    ----------
+    votes : (B, P, Y, X) tensor
+        Probabilities of the clusters.
+    groups : (P,) tensor of int64
+        The group of each cluster, in 0..G - 1.
+    pixels : (B, C, Y, X) tensor
+    radius : int
+        As for `sharpened`.
+    """
+    members = [groups == group for group in range(int(groups.max()) + 1)]
+    likeliest = torch.stack([votes[:, own].amax(1) for own in members], 1)  # (B, G, Y, X)
+    total = torch.stack([votes[:, own].sum(1) for own in members], 1)  # (B, G, Y, X)
+    total = sharpened(total / total.sum(1, keepdim=True), pixels, radius)
+    return votes / likeliest.clamp_min(1e-30)[:, groups] * total[:, groups]
+
+
 def _round(probabilities: Tensor, pixels: Tensor, radius: int) -> Tensor:
     share = _local_mean(probabilities, radius)  # (B, K, Y, X)
     apart = torch.empty_like(probabilities)

@@ -11,8 +11,9 @@ from torch import Tensor
 from napari_mmtseg.engine import Step, Training, Weights
 from napari_mmtseg.engine.frozen import learned
 from napari_mmtseg.engine.losses import scribble_loss
-from napari_mmtseg.engine.networks import build, winners
-from napari_mmtseg.engine.sampling import Batch, Working, batches
+from napari_mmtseg.engine.networks import winners
+from napari_mmtseg.engine.sampling import Batch, Working, batches, survey
+from napari_mmtseg.engine.start import start
 from napari_mmtseg.methods import NetworkMethod
 
 Loss = Callable[[Tensor, Tensor, Batch], Tensor]
@@ -39,12 +40,11 @@ def learn(
         What tells the methods apart.
     """
     generator = torch.Generator().manual_seed(method.seed)
-    pixels = working.planes[0].pixels
-    network = build(pixels.shape[1], method.width, method.n_blocks, generator, initial)
-    network = network.to(pixels)
+    network = start(working, method, generator, initial)
     optimiser = torch.optim.SGD(network.parameters(), method.learning_rate, method.momentum)
     fewest = max(method.min_labels, len(working.painted))
 
+    seen = survey(working.planes) if method.crop_px else working.planes
     drawn = batches(working.planes, method, generator)
     for t in range(method.n_iterations):
         batch = next(drawn)
@@ -58,10 +58,10 @@ def learn(
         optimiser.step()
 
         count = int((own[batch.valid].bincount() > 0).sum())
-        snapshot = partial(learned, [network], working._replace(planes=[batch]))
+        snapshot = partial(learned, [network], working, seen)
         stopped = yield Step(
             "training", t + 1, method.n_iterations, (loss.item(),), (count,), snapshot
         )
         if stopped or count <= fewest:
             break
-    return learned([network], working)
+    return learned([network], working, seen)

@@ -31,6 +31,24 @@ def majority(groups: Tensor, labels: Tensor, n_groups: int, n_labels: int) -> Te
     return winner.masked_fill_(most == 0, IGNORED)
 
 
+def pooled(votes: Tensor, regions: Tensor) -> Tensor:
+    """Give each pixel the mean votes of its region.
+
+    Parameters
+    ----------
+    votes : (B, K, Y, X) tensor
+    regions : (B, Y, X) tensor of int64
+        From 0; regions of different images have nothing in common.
+    """
+    count = int(regions.max()) + 1
+    first = torch.arange(len(regions), device=regions.device) * count
+    where = regions + first[:, None, None]  # unique over the batch
+    sums = votes.new_zeros(len(regions) * count, votes.shape[1])
+    sums.index_add_(0, where.flatten(), votes.movedim(1, -1).flatten(0, 2))
+    means = sums / where.flatten().bincount(minlength=len(sums)).clamp(min=1)[:, None]
+    return means[where].movedim(-1, 1)
+
+
 @torch.no_grad()
 def decide(
     votes: Tensor,

@@ -1,0 +1,234 @@
+"""Regions: connected pieces whose borders part what the network's clusters tell apart."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import segmentation
+from torch import Tensor
+
+Responses = NDArray[np.floating]
+
+_BLOCK = 1024
+_RADII = (1, 2, 4, 8)
+"""Of the windows, in working pixels: small ones place a border, large ones see texture."""
+_ORIENTATIONS = 8
+_CONFIDENCE = 0.7
+"""Mean largest response after calibration. Hard clusters would cut shading into bands."""
+_SMALL_PX = 200
+"""Working pixels below which a region's borders count less, so that specks are absorbed."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Small regions and the order in which they merge; any number of regions is a cut."""
+
+    superpixels: NDArray[np.int64]
+    """(Y, X): numbered from 0 to S - 1."""
+    merges: NDArray[np.int64]
+    """(S - 1, 2): regions that merge; row i makes region S + i."""
+    heights: NDArray[np.float64]
+    """(S - 1,): threshold at which each merge happens; never falls."""
+
+    def n_regions(self, threshold: float) -> int:
+        """Return how many regions borders of this strength leave."""
+        return len(self.merges) + 1 - int(np.searchsorted(self.heights, threshold))
+
+    def cut(self, n_regions: int) -> NDArray[np.int64]:
+        """Return the regions (Y, X), numbered from 0, the largest first.
+
+        Parameters
+        ----------
+        n_regions : int
+            1 or more; at most the small regions there are. Cuts are nested.
+        """
+        n_merges = min(max(len(self.merges) + 1 - n_regions, 0), len(self.merges))
+        root = np.arange(len(self.merges) + 1 + n_merges)
+        for i in reversed(range(n_merges)):
+            root[self.merges[i]] = root[len(self.merges) + 1 + i]
+        _, label = np.unique(root[: len(self.merges) + 1], return_inverse=True)
+        sizes = np.bincount(label, np.bincount(self.superpixels.ravel(), minlength=len(label)))
+        rank = np.empty(len(sizes), np.int64)
+        rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+        found: NDArray[np.int64] = rank[label][self.superpixels]
+        return found
+
+
+def regions(responses: Tensor, weakest_border: float) -> Tensor:
+    """Find the regions that borders of a given strength leave; none crosses a block's border.
+
+    Blocks lie on a grid that belongs to the image: they bound the memory, and make the regions
+    independent of how a large image is cut into chunks.
+
+    Parameters
+    ----------
+    responses : (K, Y, X) tensor
+        As for `tree`.
+    weakest_border : float
+        Borders weaker than this vanish, 0 to 1.
+
+    Returns
+    -------
+    (Y, X) tensor of int64
+        Numbered from 0 without gaps.
+    """
+    shares = responses.float().cpu().numpy()
+    found = np.empty(shares.shape[1:], np.int64)
+    count = 0
+    grid = itertools.product(*(range(0, n, _BLOCK) for n in shares.shape[1:]))
+    for top, left in grid:
+        here = np.s_[top : top + _BLOCK, left : left + _BLOCK]
+        block = tree(shares[:, *here])
+        found[here] = block.cut(block.n_regions(weakest_border)) + count
+        count = int(found[here].max()) + 1
+    return torch.from_numpy(found).to(responses.device)
+
+
+def tree(responses: Responses) -> Tree:
+    """Find small regions and merge them, those parted by the weakest border first.
+
+    A border is strong where the clusters on both sides differ: chi-squared distance of the mean
+    responses in two windows that touch there, over eight directions and four window sizes, as in
+    gPb. Valleys of that strength are the small regions (watershed). The strength of a border is
+    its mean over the border's whole length, so a gap does not leak, and gradual shading, which
+    has no strong place, is not split. All happens at half resolution.
+
+    Parameters
+    ----------
+    responses : (K, Y, X) array
+        Share of each cluster in each pixel, 0 to 1, that sum to 1. How sharp they are does not
+        matter: a power brings them to one mean confidence.
+
+    References
+    ----------
+    Arbeláez, Maire, Fowlkes and Malik, "Contour detection and hierarchical image segmentation",
+    IEEE TPAMI 33, 2011. Martin, Fowlkes and Malik, "Learning to detect natural image boundaries
+    using local brightness, color, and texture cues", IEEE TPAMI 26, 2004.
+    """
+    shape = responses.shape[1:]
+    strength = _strength(_calibrated(responses))
+    # Smoothed, for fewer small regions; the borders are judged by the unsmoothed strength.
+    small = segmentation.watershed(ndimage.gaussian_filter(strength, 1.2, mode="nearest"))
+    small = np.maximum(small.astype(np.int64) - 1, 0)  # a flat plane has no valley
+    merges, heights = _merged(small, strength)
+    whole = small.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
+    return Tree(whole, merges, heights)
+
+
+def _calibrated(responses: Responses) -> NDArray[np.float32]:
+    """Raise the responses to the power that gives them the standard mean confidence; halve."""
+    step = int(np.ceil(np.sqrt(responses[0].size / 10_000)))
+    sample = responses[:, ::step, ::step]
+    low, high = -4.0, 3.0  # of the power's logarithm
+    for _ in range(14):
+        middle = (low + high) / 2
+        sharp = _raised(sample, np.exp(middle)).max(axis=0).mean() > _CONFIDENCE
+        low, high = (low, middle) if sharp else (middle, high)
+    power, rows = np.exp((low + high) / 2), 256  # in bands, for memory
+    bands = [responses[:, y : y + rows] for y in range(0, responses.shape[1], rows)]
+    return np.concatenate([_halved(_raised(band, power)) for band in bands], axis=1)
+
+
+def _raised(responses: Responses, power: float) -> NDArray[np.float32]:
+    log = np.log(np.maximum(responses.astype(np.float32), 1e-8))
+    log -= log.max(axis=0)
+    np.exp(np.float32(power) * log, out=log)
+    log /= log.sum(axis=0)
+    return log
+
+
+def _halved(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    pad = [(0, n % 2) for n in planes.shape[1:]]
+    even = np.pad(planes, [(0, 0), *pad], mode="edge")
+    k, y, x = even.shape
+    found: NDArray[np.float32] = even.reshape(k, y // 2, 2, x // 2, 2).mean(axis=(2, 4))
+    return found
+
+
+def _strength(responses: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how much the sides of each pixel differ, (Y, X) in 0..1."""
+    found = np.zeros(responses.shape[1:], np.float32)
+    _, height, width = responses.shape
+    angles = np.pi * np.arange(_ORIENTATIONS) / _ORIENTATIONS
+    for radius in _RADII:
+        reach = radius + 1
+        along = np.stack([np.sin(angles), np.cos(angles)], axis=1)
+        steps: list[list[int]] = np.rint((radius + 0.5) * along).astype(int).tolist()
+        apart = np.zeros((_ORIENTATIONS, height, width), np.float32)
+        for plane in responses:  # one at a time: memory does not grow with the clusters
+            mean = ndimage.uniform_filter(plane, 2 * radius + 1, mode="nearest")
+            mean = np.pad(mean, reach, mode="edge")
+            for (dy, dx), total in zip(steps, apart, strict=True):
+                a = mean[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+                b = mean[reach - dy : reach - dy + height, reach - dx : reach - dx + width]
+                total += (a - b) ** 2 / (a + b + 1e-6)
+        found += apart.max(axis=0) * np.float32(0.5 / len(_RADII))
+    return found
+
+
+def _borders(
+    small: NDArray[np.int64], strength: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the pairs of neighbours (E, 2), their borders' lengths and summed strengths (E,)."""
+    n = int(small.max()) + 1
+    keys, values = [], []
+    for axis in (0, 1):
+        label, value = np.moveaxis(small, axis, 0), np.moveaxis(strength, axis, 0)
+        one, other = label[:-1], label[1:]
+        at = one != other
+        keys.append(np.minimum(one, other)[at] * n + np.maximum(one, other)[at])
+        values.append((value[:-1] + value[1:])[at] / 2)
+    pairs, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    sums = np.bincount(inverse, np.concatenate(values), minlength=len(pairs)).astype(np.float64)
+    lengths = np.bincount(inverse, minlength=len(pairs)).astype(np.float64)
+    ends = np.stack([pairs // n, pairs % n], axis=1).astype(np.int64)
+    return ends, lengths, sums
+
+
+def _merged(
+    small: NDArray[np.int64], strength: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the merges (S - 1, 2) and their heights (S - 1,), weakest border first."""
+    sizes = np.bincount(small.ravel()).tolist()
+    n = len(sizes)
+    borders: list[dict[int, tuple[float, float]]] = [{} for _ in range(n)]
+    for (a, b), length, total in zip(*(x.tolist() for x in _borders(small, strength)), strict=True):
+        borders[a][b] = borders[b][a] = (length, total)
+
+    def height(a: int, b: int) -> float:
+        length, total = borders[a][b]
+        return float(total / length * min(min(sizes[a], sizes[b]) / _SMALL_PX, 1) ** 0.25)
+
+    heap = [(height(a, b), a, b) for a in range(n) for b in borders[a] if a < b]
+    heapq.heapify(heap)
+    gone = bytearray(2 * n)
+    merges, heights = [], []
+    while heap:
+        at, a, b = heapq.heappop(heap)
+        if gone[a] or gone[b]:
+            continue
+        gone[a] = gone[b] = True
+        merges.append((a, b))
+        heights.append(at)
+        both = len(sizes)
+        sizes.append(sizes[a] + sizes[b])
+        joined = borders[a]
+        for other, (length, total) in borders[b].items():
+            known = joined.get(other, (0.0, 0.0))
+            joined[other] = (known[0] + length, known[1] + total)
+        del joined[a], joined[b]
+        borders.append(joined)
+        borders[a] = borders[b] = {}
+        for other, border in joined.items():
+            for part in (a, b):
+                borders[other].pop(part, None)
+            borders[other][both] = border
+            heapq.heappush(heap, (height(both, other), other, both))
+    rising = np.maximum.accumulate(np.array(heights, np.float64))
+    return np.array(merges, np.int64).reshape(-1, 2), rising

@@ -1,0 +1,110 @@
+"""Regions by merging across weak borders."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from napari_mmtseg.engine.region_tree import tree
+
+
+def found(responses, weakest_border=0.7):
+    grown = tree(responses)
+    return grown.cut(grown.n_regions(weakest_border))
+
+
+def soft(values, centres, width):
+    """Respond as clusters with these centres do: (Y, X) -> (K, Y, X), sums to 1."""
+    found = np.exp(-((values - np.reshape(centres, (-1, 1, 1))) ** 2) / (2 * width**2))
+    return (found / found.sum(axis=0)).astype(np.float32)
+
+
+@pytest.fixture
+def blobs():
+    y, x = np.mgrid[:90, :120]
+    values = np.zeros((90, 120))
+    for place, value in (((30, 30), 0.4), ((60, 80), 0.7), ((25, 90), 1.0)):
+        values[np.hypot(y - place[0], x - place[1]) < 18] = value
+    values += np.random.default_rng(0).normal(0, 0.02, values.shape)
+    return soft(values, np.linspace(0, 1, 8), 0.1)
+
+
+def test_two_flat_halves_are_two_regions():
+    values = np.repeat([[0.0, 1.0]], 60, axis=0).repeat(40, axis=1)
+    labels = found(soft(values, np.linspace(0, 1, 6), 0.1))
+    assert_array_equal(labels, np.where(values == labels[0, 0], *((0, 1), (1, 0))[labels[0, 0]]))
+
+
+def test_gradual_shading_stays_whole():
+    values = np.repeat(np.linspace(0, 1, 200)[None], 120, axis=0)
+    assert found(soft(values, np.linspace(0, 1, 8), 0.08)).max() == 0
+
+
+def test_a_step_is_found_across_shading():
+    values = np.linspace(0, 0.4, 120)[:, None] + 0.6 * (np.arange(160) >= 80)
+    labels = found(soft(values, np.linspace(0, 1, 12), 0.05))
+    assert labels.max() == 1
+    assert (labels[:, 2:78] == labels[0, 0]).mean() > 0.98
+    assert (labels[:, 82:-2] == labels[0, -1]).mean() > 0.98
+
+
+def test_textures_of_equal_mean_are_parted():
+    y, x = np.mgrid[:96, :160]
+    values = np.where(x < 80, y // 2 % 2, 0.5)  # stripes beside gray
+    labels = tree(soft(values, np.linspace(0, 1, 5), 0.1)).cut(2)
+    assert (labels[4:-4, 8:72] == labels[48, 40]).all()
+    assert (labels[4:-4, 88:-8] == labels[48, 120]).all()
+    assert labels[48, 40] != labels[48, 120]
+
+
+def test_blobs_and_their_ground_are_the_four_regions_with_the_strongest_borders(blobs):
+    labels = tree(blobs).cut(4)
+    assert labels.max() == 3
+    assert len({labels[30, 30], labels[60, 80], labels[25, 90], labels[0, 0]}) == 4
+
+
+def test_cuts_are_nested_and_have_as_many_regions_as_asked_for(blobs):
+    found = tree(blobs)
+    finest = int(found.superpixels.max()) + 1
+    cuts = [found.cut(n) for n in (1, 2, 3, 5, 8, finest)]
+    assert [labels.max() + 1 for labels in cuts] == [1, 2, 3, 5, 8, finest]
+    for coarse, fine in itertools.pairwise(cuts):
+        pairs = np.unique(np.stack([fine.ravel(), coarse.ravel()]), axis=1)
+        assert pairs.shape[1] == fine.max() + 1  # each fine region lies in one coarse region
+    assert_array_equal(found.cut(finest + 9), cuts[-1])
+
+
+def test_regions_are_numbered_by_size(blobs):
+    assert (np.diff(np.bincount(tree(blobs).cut(6).ravel())) <= 0).all()
+
+
+def test_heights_rise_and_a_higher_threshold_leaves_fewer_regions(blobs):
+    found = tree(blobs)
+    assert (np.diff(found.heights) >= 0).all()
+    counts = [found.n_regions(t) for t in (0, 0.2, 0.5, 0.8, 2)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] == 1
+
+
+def test_the_sharpness_of_the_responses_does_not_matter(blobs):
+    sharper = blobs**2 / (blobs**2).sum(axis=0)
+    assert (found(sharper) == found(blobs)).mean() > 0.99
+
+
+def test_the_order_of_the_clusters_does_not_matter(blobs):
+    assert (found(blobs[::-1]) == found(blobs)).mean() > 0.99
+
+
+def test_the_same_responses_give_the_same_tree(blobs):
+    one, other = tree(blobs), tree(blobs.copy())
+    assert_array_equal(one.merges, other.merges)
+    assert_array_equal(one.cut(5), other.cut(5))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (5, 5), (33, 50)])
+@pytest.mark.parametrize("n_clusters", [1, 3])
+def test_small_odd_and_flat_planes_are_one_region(shape, n_clusters):
+    labels = found(np.full((n_clusters, *shape), 1 / n_clusters, np.float32))
+    assert labels.shape == shape
+    assert labels.max() == 0
