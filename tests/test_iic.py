@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from napari_mmtseg import IIC, MMT, load, segment, train
+from napari_mmtseg import IIC, MMT, engine, load, segment, train
 from napari_mmtseg.engine import views
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.pairs import Drawer, on_grid
@@ -261,6 +262,24 @@ def test_a_few_strokes_name_the_labels_of_any_model_at_once(halves, method):
     assert not model.classes.any()
     several = model.with_classes([halves, halves], [strokes, strokes])
     assert np.array_equal(several.classes, named.classes)
+
+
+def test_strokes_meet_the_clusters_with_sharpened_borders(halves, model):
+    pixels, _ = model.scaling.apply(halves[None])
+    each = engine.regrouped(model.weights, TINY, np.arange(model.n_clusters))
+    sharp = engine.predictor(each, TINY)(pixels)[0]
+    blunt = engine.predictor(each, replace(TINY, sharpening_px=0))(pixels)[0]
+    # The two clusters between which sharpening moves the most pixels.
+    moved = np.zeros((model.n_clusters, model.n_clusters), int)
+    np.add.at(moved, (blunt[sharp != blunt], sharp[sharp != blunt]), 1)
+    moved[~np.isin(np.arange(model.n_clusters), blunt[sharp == blunt])] = 0
+    before, after = np.unravel_index(moved.argmax(), moved.shape)
+    assert moved[before, after] >= 2
+    strokes = np.zeros(halves.shape, int)
+    strokes[(blunt == before) & (sharp == after)] = 7
+    strokes[tuple(np.argwhere((blunt == before) & (sharp == before))[0])] = 3
+    classes = model.with_classes(halves, strokes).classes
+    assert (classes[after], classes[before]) == (7, 3)
 
 
 def test_strokes_given_to_segment_name_its_labels(halves):

@@ -201,8 +201,9 @@ class Model:
                 f"Each image needs its scribbles: got {len(images)} images and {len(strokes)} "
                 "scribbles"
             )
-        plain = engine.regrouped(self.weights, self.method, None)
-        predict = engine.predictor(plain, self.method)
+        # A stroke inside of an object meets the clusters of its rim unless their borders are sharp.
+        each = engine.regrouped(self.weights, self.method, np.arange(self.n_clusters))
+        predict = engine.predictor(each, self.method)
         painted = []
         for one, its_strokes in zip(images, strokes, strict=True):
             planes = self.check(Planes(one, axes))

@@ -102,7 +102,7 @@ def regions(pixels: NDArray[np.float32], method: Method) -> NDArray[np.int64]:
     return found
 
 
-def regrouped(weights: Weights, method: Method, groups: NDArray[np.int64] | None) -> Weights:
+def regrouped(weights: Weights, method: Method, groups: NDArray[np.int64]) -> Weights:
     """Fit weights to other groups of clusters, where the engine draws borders between groups.
 
     Parameters
@@ -111,8 +111,8 @@ def regrouped(weights: Weights, method: Method, groups: NDArray[np.int64] | None
         As in `Learned.weights`.
     method : Method
         The settings, which also choose the engine.
-    groups : (K,) int64 array or None
-        The group of each cluster; None for the clusters as the network gives them.
+    groups : (K,) int64 array
+        The group of each cluster.
     """
     engine = _engine_of(method)
     if not hasattr(engine, "regrouped"):

@@ -155,25 +155,25 @@ def _learned(
     }
     groups, classes = clusters // n_over, np.zeros_like(sizes)
     if sample.scribbles is not None and pairs is None:
-        predict = predictor(weights, method)
+        # A stroke inside of an object meets the clusters of its rim unless their borders are sharp.
+        predict = predictor(regrouped(weights, np.arange(len(sizes))), method)
         strokes = [(predict(p)[0], s) for p, s in zip(sample.pixels, sample.scribbles, strict=True)]
         classes = name_clusters(*count_strokes(strokes, len(sizes)), means)
     weights = regrouped(weights, classes if classes.any() else groups)
     return Learned(weights, means, sizes, classes, groups)
 
 
-def regrouped(weights: Weights, groups: NDArray[np.int64] | None) -> Weights:
+def regrouped(weights: Weights, groups: NDArray[np.int64]) -> Weights:
     """Return weights whose predictor sharpens the borders between other groups of clusters.
 
     Parameters
     ----------
     weights : mapping of str to array
         As in `Learned.weights`.
-    groups : (P,) int64 array or None
-        The group of each cluster; None for clusters as the network gives them.
+    groups : (P,) int64 array
+        The group of each cluster.
     """
-    others = {name: value for name, value in weights.items() if name != "groups"}
-    return others if groups is None else {**others, "groups": groups}
+    return {**weights, "groups": groups}
 
 
 def predictor(weights: Weights, method: IIC) -> Predictor:
