@@ -33,7 +33,7 @@ def settings_of(case, name):
         return MMT(
             learning_rate=0.1,
             crop_px=0,
-            weakest_border=0,
+            vote_border=0,
             n_iterations=len(case["loss"]),
             continuity=float(case["beta"]),
             averaging=float(case["alpha"]),

@@ -119,7 +119,7 @@ class NetworkMethod(LearningMethod):
         "random",
         "Start",
         "random: random weights, as in the papers. image: weights that give k-means' labels of the "
-        "smoothed image, so that runs with different seeds begin alike.",
+        "smoothed image, and crops on an even grid, so that every run ends alike.",
     )
     borders: Literal["replicate", "zero"] = setting(
         "replicate",
@@ -134,16 +134,24 @@ class NetworkMethod(LearningMethod):
         "connected piece, plane by plane.",
         basic=True,
     )
-    weakest_border: float = setting(
+    vote_border: float = setting(
         0.0,
-        "Weakest border",
-        "Pixels between borders at least so strong, from 0 to 1, share the label that wins in the "
-        "mean: higher gives fewer and larger regions. It gives photographs and tissue clear "
-        "shapes, and loses things smaller than some 20 px a side.",
+        "Borders of votes",
+        "Pixels that no border of this strength parts, from 0 to 1, share the label that wins "
+        "among them: higher gives clearer shapes, and loses smaller things.",
         ge=0,
         le=1,
         step=0.05,
         zero="none",
+    )
+    region_border: float = setting(
+        0.55,
+        "Borders of regions",
+        "For regions: how strong the borders between them must be, from 0 to 1. Higher gives fewer "
+        "and larger ones.",
+        ge=0.01,
+        le=1,
+        step=0.05,
     )
     sharpening_px: int = setting(
         0,
@@ -184,30 +192,30 @@ class MMT(NetworkMethod):
             "n_crops": 1,
             "start": "random",
             "borders": "zero",
-            "weakest_border": 0.0,
+            "vote_border": 0.0,
         },
-        "nuclei": {"n_labels": 2, "weakest_border": 0.0, "sharpening_px": 24},
+        "nuclei": {"n_labels": 2, "sharpening_px": 24},
     }
     has_uncertainty = True
 
-    n_iterations: int = changed(NetworkMethod, "n_iterations", 20)
+    n_iterations: int = changed(NetworkMethod, "n_iterations", 10)
     width: int = changed(NetworkMethod, "width", 16)
     learning_rate: float = changed(NetworkMethod, "learning_rate", 0.02)
     crop_px: int = changed(NetworkMethod, "crop_px", 32)
-    n_crops: int = changed(NetworkMethod, "n_crops", 16)
+    n_crops: int = changed(NetworkMethod, "n_crops", 64)
     start: Literal["image", "random"] = changed(NetworkMethod, "start", "image")
-    weakest_border: float = changed(NetworkMethod, "weakest_border", 0.5)
+    vote_border: float = changed(NetworkMethod, "vote_border", 0.3)
     continuity: float = setting(
-        1.0,
+        0.2,
         "Smoothness (beta)",
         "Weight of the total variation: higher gives fewer and larger regions.",
         ge=0,
         le=1000,
-        step=1,
+        step=0.1,
         basic=True,
     )
     averaging: float = setting(
-        0.9,
+        0.95,
         "Averaging (alpha)",
         "How slowly a teacher follows its student: each step it keeps this share of itself.",
         ge=0,

@@ -19,6 +19,7 @@ from napari_mmtseg.arrays import Planes, Scaling, several
 from napari_mmtseg.engine.merging import cut, merges
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.methods import method_from_dict
+from napari_mmtseg.pieces import pieces
 from napari_mmtseg.settings import Method
 
 _HEADER = "napari-mmtseg"
@@ -155,7 +156,7 @@ class Model:
         uncertainty = np.empty(planes.shape, np.float32) if unsure else None
         for _ in self.fill(planes, clusters, uncertainty, label_of):
             pass
-        labels = recoloured(clusters, label_of)
+        labels = labelled(clusters, label_of, self.method)
         return (labels, uncertainty) if return_uncertainty else labels
 
     def with_classes(
@@ -233,6 +234,21 @@ class Model:
         weights = engine.regrouped(self.weights, self.method, classes)
         return replace(self, weights=weights, classes=classes)
 
+    def without_empty(self, sizes: NDArray[np.int64]) -> Model:
+        """Return the model without the clusters of size 0, and with the other sizes given."""
+        used = sizes > 0
+        weights = engine.restricted(self.weights, used)
+        colours, classes = self.colours[used], self.classes[used]
+        groups = None if self.groups is None else self.groups[used]
+        return replace(
+            self,
+            weights=weights,
+            colours=colours,
+            sizes=sizes[used],
+            classes=classes,
+            groups=groups,
+        )
+
     def check(self, planes: Planes) -> Planes:
         """Return the planes, or say why the model cannot take them.
 
@@ -254,7 +270,7 @@ class Model:
         """Label one plane of (C, Y, X), in the image's own values."""
         pixels, valid = self.scaling.apply(plane)
         clusters, _ = engine.predictor(self.weights, self.method)(pixels)
-        return recoloured(np.where(valid, clusters, -1), self.label_of())
+        return labelled(np.where(valid, clusters, -1), self.label_of(), self.method)
 
     def fill(
         self,
@@ -317,6 +333,12 @@ class Model:
     def load(path: str | os.PathLike[str]) -> Model:
         """Read a model from a file; see `load`."""
         return load(path)
+
+
+def labelled(clusters: NDArray[np.integer], label_of: NDArray[np.int64], method: Method) -> Labels:
+    """Turn clusters into what the method's output asks for: their labels, or pieces of them."""
+    labels = recoloured(clusters, label_of)
+    return pieces(labels) if getattr(method, "output", "classes") == "regions" else labels
 
 
 def recoloured(clusters: NDArray[np.integer], label_of: NDArray[np.int64]) -> Labels:

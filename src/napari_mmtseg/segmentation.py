@@ -15,7 +15,7 @@ from napari_mmtseg import engine
 from napari_mmtseg.arrays import Planes
 from napari_mmtseg.engine import Learned, Step, Weights
 from napari_mmtseg.methods import MMT
-from napari_mmtseg.model import Labels, Model, Uncertainty, recoloured
+from napari_mmtseg.model import Labels, Model, Uncertainty, labelled
 from napari_mmtseg.reading import images_of, read_sample
 from napari_mmtseg.settings import Method
 
@@ -50,7 +50,7 @@ class Segmentation:
                     "learns nothing that tells which ones belong together"
                 )
             return self.clusters + np.int32(1)
-        return recoloured(self.clusters, self.model.label_of(n_labels))
+        return labelled(self.clusters, self.model.label_of(n_labels), self.method)
 
     def with_classes(self, scribbles: ArrayLike) -> Segmentation:
         """Name the clusters by a few strokes; nothing is computed anew. See `Model.with_classes`.
@@ -252,7 +252,10 @@ def segment_steps(
     result = yield from predict_steps(model, image, axes=axes, mask=mask)
     # The training sample may miss planes; the labels are numbered by what is really there.
     sizes = np.bincount(result.clusters[result.clusters >= 0], minlength=model.n_clusters)
-    return dataclasses.replace(result, model=dataclasses.replace(model, sizes=sizes))
+    number = np.append(np.cumsum(sizes > 0) - 1, -1).astype(np.int32)  # the last is for cluster -1
+    return dataclasses.replace(
+        result, clusters=number[result.clusters], model=model.without_empty(sizes)
+    )
 
 
 def predict_steps(

@@ -35,7 +35,8 @@ class Learned:
     """What training leaves behind, in plain arrays."""
 
     weights: Weights
-    """All that the method's predictor needs; "clusters" has an entry for each of the K."""
+    """All that the method's predictor needs; "clusters", and "groups" if it has them, have an
+    entry for each of the K."""
     colours: NDArray[np.float32]
     """(K, C): mean scaled intensity of each cluster over the sample."""
     sizes: NDArray[np.int64]
@@ -119,6 +120,12 @@ def regrouped(weights: Weights, method: Method, groups: NDArray[np.int64]) -> We
         return weights
     fitted: Weights = engine.regrouped(weights, groups)
     return fitted
+
+
+def restricted(weights: Weights, used: NDArray[np.bool_]) -> Weights:
+    """Return weights without the clusters that are not used, (K,) bool; what others win stays."""
+    each = {name: weights[name][used] for name in ("clusters", "groups") if name in weights}
+    return {**weights, **each}
 
 
 def _engine_of(method: Method) -> Any:

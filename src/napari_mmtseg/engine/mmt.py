@@ -12,16 +12,15 @@ from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Step, Training, Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.devices import drive
-from napari_mmtseg.engine.frozen import learned, part, predictor
+from napari_mmtseg.engine.frozen import learned, part, predictor, regrouped
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
 from napari_mmtseg.engine.networks import Network, winners
 from napari_mmtseg.engine.region_tree import regions
-from napari_mmtseg.engine.sampling import Batch, batches, survey, working_sample
+from napari_mmtseg.engine.sampling import Batch, batches, refine, survey, working_sample
 from napari_mmtseg.engine.start import start
-from napari_mmtseg.engine.votes import pooled
 from napari_mmtseg.methods import MMT
 
-__all__ = ["predictor", "train"]
+__all__ = ["predictor", "regrouped", "train"]
 
 _PARTED_PIXELS = 1_000_000
 
@@ -45,12 +44,12 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
     generator = torch.Generator().manual_seed(method.seed)
     working = working_sample(sample, method, device)
     fewest = max(method.min_labels, len(working.painted))
-    students = [
-        start(working, method, generator, initial and part(initial, f"student{number}."))
-        for number in (1, 2)
-    ]
-    if method.weakest_border:
-        planes = _parted(working.planes, students[0], method.weakest_border)
+    given = None
+    if initial is not None:
+        given = [part(initial, f"student{number}.") for number in (1, 2)]
+    students = start(working, method, generator, given, count=2)
+    if method.vote_border:
+        planes = _parted(working.planes, students[0], method.vote_border)
         working = working._replace(planes=planes)
     teachers = [copy.deepcopy(student).requires_grad_(False) for student in students]
     optimisers = [
@@ -83,22 +82,21 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
             losses.append(loss.item())
             counts.append(int((overlap.sum(1) > 0).sum()))
 
-        snapshot = partial(learned, teachers, working, seen)
+        snapshot = partial(learned, teachers, working, seen, method)
         stopped = yield Step(
             "training", t + 1, method.n_iterations, tuple(losses), tuple(counts), snapshot
         )
         if stopped or max(counts) <= fewest:
             break
-    return learned(teachers, working, seen)
+    return learned(teachers, working, seen, method)
 
 
 @torch.no_grad()
 def _taught(teacher: Network, batch: Batch) -> Tensor:
-    """Return the teacher's labels (B, Y, X), in regions those that win there in the mean."""
+    """Return the teacher's labels (B, Y, X), in regions the one that is most common there."""
     responses = teacher(batch.pixels)  # (B, q, Y, X)
-    if batch.superpixels is not None:
-        responses = pooled(responses.softmax(1), batch.superpixels)
-    return winners(responses)
+    own = winners(responses)
+    return own if batch.superpixels is None else refine(own, batch, responses.shape[1])
 
 
 @torch.no_grad()

@@ -107,22 +107,28 @@ def freeze(network: nn.Module, planes: Sequence[Tensor]) -> None:
         One pass a norm: each norm's statistics build on the frozen ones before it.
     """
     network.eval()
-    for norm in [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]:
-        sums: list[Tensor] = []
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    seen: dict[nn.Module, list[Tensor]] = {norm: [] for norm in norms}
 
-        def collect(_: nn.Module, inputs: tuple[Tensor], sums: list[Tensor] = sums) -> None:
-            x = inputs[0].double()
-            count = torch.full_like(x[0, :, 0, 0], x.numel() / x.shape[1])
-            sums.append(torch.stack([count, x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))]))
+    def collect(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        x = inputs[0].double()
+        count = torch.full_like(x[0, :, 0, 0], x.numel() / x.shape[1])
+        seen[norm].append(torch.stack([count, x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))]))
+        if len(seen[norm]) == len(planes):
+            count, total, squares = torch.stack(seen[norm]).sum(0)
+            mean = total / count
+            statistics = dict(norm.named_buffers())
+            statistics["running_mean"].copy_(mean)
+            statistics["running_var"].copy_((squares / count - mean * mean).clamp_min(0))
 
-        with norm.register_forward_pre_hook(collect):
-            for plane in planes:
-                network(plane)
-        count, total, squares = torch.stack(sums).sum(0)
-        mean = total / count
-        statistics = dict(norm.named_buffers())
-        statistics["running_mean"].copy_(mean)
-        statistics["running_var"].copy_((squares / count - mean * mean).clamp_min(0))
+    # A single batch freezes each norm before it passes on; several need a pass for each norm.
+    for norm in norms if len(planes) > 1 else [network]:
+        inner = [m for m in norm.modules() if isinstance(m, nn.BatchNorm2d)]
+        handles = [one.register_forward_pre_hook(collect) for one in inner]
+        for plane in planes:
+            network(plane)
+        for handle in handles:
+            handle.remove()
 
 
 def _norm(width: int) -> nn.BatchNorm2d:

@@ -18,6 +18,8 @@ Responses = NDArray[np.floating]
 _BLOCK = 1024
 _RADII = (1, 2, 4, 8)
 """Of the windows, in working pixels: small ones place a border, large ones see texture."""
+_FINE = 2
+"""How many of them show where the small regions lie."""
 _ORIENTATIONS = 8
 _CONFIDENCE = 0.7
 """Mean largest response after calibration. Hard clusters would cut shading into bands."""
@@ -112,9 +114,11 @@ def tree(responses: Responses) -> Tree:
     using local brightness, color, and texture cues", IEEE TPAMI 26, 2004.
     """
     shape = responses.shape[1:]
-    strength = _strength(_calibrated(responses))
-    # Smoothed, for fewer small regions; the borders are judged by the unsmoothed strength.
-    small = segmentation.watershed(ndimage.gaussian_filter(strength, 1.2, mode="nearest"))
+    strengths = _strengths(_calibrated(responses))  # (R, Y, X)
+    # Large windows would leave no valley inside of small things.
+    fine = strengths[:_FINE].mean(axis=0)
+    small = segmentation.watershed(ndimage.gaussian_filter(fine, 1.2, mode="nearest"))
+    strength = strengths.mean(axis=0)
     small = np.maximum(small.astype(np.int64) - 1, 0)  # a flat plane has no valley
     merges, heights = _merged(small, strength)
     whole = small.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
@@ -151,9 +155,9 @@ def _halved(planes: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def _strength(responses: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how much the sides of each pixel differ, (Y, X) in 0..1."""
-    found = np.zeros(responses.shape[1:], np.float32)
+def _strengths(responses: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how much the sides of each pixel differ in each window, (R, Y, X) in 0..1."""
+    found = []
     _, height, width = responses.shape
     angles = np.pi * np.arange(_ORIENTATIONS) / _ORIENTATIONS
     for radius in _RADII:
@@ -168,8 +172,8 @@ def _strength(responses: NDArray[np.float32]) -> NDArray[np.float32]:
                 a = mean[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
                 b = mean[reach - dy : reach - dy + height, reach - dx : reach - dx + width]
                 total += (a - b) ** 2 / (a + b + 1e-6)
-        found += apart.max(axis=0) * np.float32(0.5 / len(_RADII))
-    return found
+        found.append(apart.max(axis=0) / 2)
+    return np.stack(found)
 
 
 def _borders(

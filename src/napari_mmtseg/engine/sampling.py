@@ -150,34 +150,48 @@ def _painted(
 def batches(
     planes: list[Batch], method: NetworkMethod, generator: torch.Generator
 ) -> Iterator[Batch]:
-    """Draw random planes and crops without end; a single whole plane comes as it is.
+    """Give each step what it trains on, without end; a single whole plane comes as it is.
 
-    Every other plane, on average, is one that the user has painted on, if there are any.
+    Planes and crops are drawn at random; every other plane, on average, is one that the user has
+    painted on, if there are any. Where training starts from the image, crops lie on an even grid
+    and are the same in each step, so that nothing is left to chance, with further ones at strokes.
     """
     with_strokes = [one for one in planes if one.painted is not None and one.painted.max() >= 0]
+    sides = [min(size) for size in zip(*(one.valid.shape[1:] for one in planes), strict=True)]
+    sides = [min(max(2, method.crop_px or side), side) for side in sides]
 
     def draw(below: int) -> int:
         return int(torch.randint(below, (1,), generator=generator))
 
-    def drawn_plane() -> Batch:
+    def anywhere() -> Batch:
         pool = with_strokes if with_strokes and draw(2) else planes
-        return pool[draw(len(pool))]
+        one = pool[draw(len(pool))]
+        corner = [draw(n - side + 1) for n, side in zip(one.valid.shape[1:], sides, strict=True)]
+        return _crop(one, corner, sides)
 
+    def at_stroke() -> Batch:
+        one = with_strokes[draw(len(with_strokes))]
+        assert one.painted is not None
+        strokes = (one.painted[0] != IGNORED).nonzero()
+        place = strokes[draw(len(strokes))].tolist()
+        most = [n - side for n, side in zip(one.valid.shape[1:], sides, strict=True)]
+        corner = [
+            min(max(at - side // 2, 0), n) for at, side, n in zip(place, sides, most, strict=True)
+        ]
+        return _crop(one, corner, sides)
+
+    if method.start == "image":
+        even = _even_crops(planes, sides, method.n_crops)
+        n_strokes = -(-len(even) // 4) if with_strokes else 0
+        while True:
+            yield _joined([*even, *(at_stroke() for _ in range(n_strokes))])
+    whole = len(planes) == 1 and sides == list(planes[0].valid.shape[1:])
     while True:
-        sides = [min(size) for size in zip(*(one.valid.shape[1:] for one in planes), strict=True)]
-        sides = [min(max(2, method.crop_px or side), side) for side in sides]
-        whole = len(planes) == 1 and sides == list(planes[0].valid.shape[1:])
-        crops = []
-        for one in [drawn_plane() for _ in range(1 if whole else method.n_crops)]:
-            corner = [
-                draw(have - side + 1) for have, side in zip(one.valid.shape[1:], sides, strict=True)
-            ]
-            crops.append(_crop(one, corner, sides))
-        yield _joined(crops)
+        yield _joined([anywhere() for _ in range(1 if whole else method.n_crops)])
 
 
 def survey(planes: list[Batch]) -> list[Batch]:
-    """Return the planes if they are small, else an even grid of crops of them.
+    """Return the planes if they are small, else an even grid of crops of them, joined by size.
 
     Training starts from these pixels, and is judged by them when it ends. Painted planes stay
     whole, so that no stroke is missed.
@@ -185,14 +199,45 @@ def survey(planes: list[Batch]) -> list[Batch]:
     painted = any(one.painted is not None for one in planes)
     if painted or sum(one.valid.numel() for one in planes) <= _SURVEYED_PIXELS:
         return planes
-    most = _SURVEYED_PIXELS // _SURVEYED_SIDE**2
+    side = _SURVEYED_SIDE
+    crops = _even_crops(planes, [side, side], _SURVEYED_PIXELS // side**2)
+    sizes = dict.fromkeys(one.valid.shape[1:] for one in crops)
+    return [_joined([one for one in crops if one.valid.shape[1:] == size]) for size in sizes]
+
+
+def refine(own: Tensor, batch: Batch, width: int) -> Tensor:
+    """Give each pixel the most common label of its superpixel, the smallest of equal ones.
+
+    Parameters
+    ----------
+    own : (B, Y, X) tensor of int64
+        Labels in 0..q - 1.
+    batch : Batch
+        Its superpixels; pixels that are not valid have no say.
+    width : int
+        Number of responses q.
+    """
+    superpixels = batch.superpixels
+    if superpixels is None:
+        raise ValueError("The batch has no superpixels")
+    count = int(superpixels.max()) + 1
+    first = torch.arange(len(own), device=own.device) * count
+    superpixels = superpixels + first[:, None, None]  # unique over the batch
+    valid = batch.valid
+    winner = majority(superpixels[valid], own[valid], len(own) * count, width)
+    return winner[superpixels]
+
+
+def _even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
+    """Spread crops evenly over the planes, at least one on each plane taken."""
+    chosen = planes[:: -(-len(planes) // most)]
+    n = math.isqrt(most // len(chosen))  # along each axis
     crops = []
-    for one in planes[:: -(-len(planes) // most)]:
-        sides = [min(_SURVEYED_SIDE, have) for have in one.valid.shape[1:]]
-        room = [have - side for have, side in zip(one.valid.shape[1:], sides, strict=True)]
-        n = max(1, math.isqrt(most // len(planes)))  # along each axis
-        corners = [[r * (2 * i + 1) // (2 * n) for i in range(n)] for r in room]
-        crops += [_crop(one, list(corner), sides) for corner in itertools.product(*corners)]
+    for one in chosen:
+        lengths = [min(side, have) for side, have in zip(sides, one.valid.shape[1:], strict=True)]
+        room = [have - length for have, length in zip(one.valid.shape[1:], lengths, strict=True)]
+        corners = [sorted({r * (2 * i + 1) // (2 * n) for i in range(n)}) for r in room]
+        crops += [_crop(one, list(corner), lengths) for corner in itertools.product(*corners)]
     return crops
 
 

@@ -40,7 +40,7 @@ def learn(
         What tells the methods apart.
     """
     generator = torch.Generator().manual_seed(method.seed)
-    network = start(working, method, generator, initial)
+    (network,) = start(working, method, generator, None if initial is None else [initial])
     optimiser = torch.optim.SGD(network.parameters(), method.learning_rate, method.momentum)
     fewest = max(method.min_labels, len(working.painted))
 
@@ -58,10 +58,10 @@ def learn(
         optimiser.step()
 
         count = int((own[batch.valid].bincount() > 0).sum())
-        snapshot = partial(learned, [network], working, seen)
+        snapshot = partial(learned, [network], working, seen, method)
         stopped = yield Step(
             "training", t + 1, method.n_iterations, (loss.item(),), (count,), snapshot
         )
         if stopped or count <= fewest:
             break
-    return learned([network], working, seen)
+    return learned([network], working, seen, method)

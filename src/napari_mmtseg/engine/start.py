@@ -9,6 +9,7 @@ import torch
 from sklearn.cluster import KMeans as Clustering
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_mmtseg.engine import Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
@@ -18,13 +19,30 @@ from napari_mmtseg.engine.sampling import Batch, Working, survey
 from napari_mmtseg.methods import NetworkMethod
 
 _FITTED_PIXELS = 20_000
-_AMPLITUDE = 2.0
+_SPREAD = 2.0
 
 
 def start(
-    working: Working, method: NetworkMethod, generator: torch.Generator, initial: Weights | None
-) -> Network:
-    """Build a network to train on the sample.
+    working: Working,
+    method: NetworkMethod,
+    generator: torch.Generator,
+    initial: Sequence[Weights] | None,
+    count: int = 1,
+) -> list[Network]:
+    """Build networks to train on the sample.
+
+    Parameters
+    ----------
+    working : Working
+        The sample.
+    method : NetworkMethod
+        Its start decides where the weights come from.
+    generator : torch.Generator
+        For a random start. A start from the image does not depend on the seed.
+    initial : sequence of mappings of str to array, or None
+        Weights of each network that take the place of the method's start.
+    count : int
+        How many networks.
 
     Raises
     ------
@@ -32,63 +50,72 @@ def start(
         If the initial weights do not fit the network.
     """
     pixels = working.planes[0].pixels
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
-        network = build(pixels.shape[1], method).to(pixels)
-    if initial is not None:
-        set_weights(network, initial)
-    elif method.start == "image":
-        start_from_image(network, survey(working.planes), working.painted)
-    return network
+    networks = []
+    for number in range(count):
+        seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number if method.start == "image" else seed)
+            networks.append(build(pixels.shape[1], method).to(pixels))
+        if initial is not None:
+            set_weights(networks[number], initial[number])
+    if initial is None and method.start == "image":
+        _start_from_image(networks, survey(working.planes), working.painted)
+    return networks
 
 
 @torch.no_grad()
-def start_from_image(network: Network, planes: Sequence[Batch], painted: Tensor) -> None:
-    """Let a network with random weights begin as soft k-means on the smoothed image.
+def _start_from_image(
+    networks: Sequence[Network], planes: Sequence[Batch], painted: Tensor
+) -> None:
+    """Let networks with random weights begin as soft k-means on the smoothed image.
 
-    Some filters of each layer hand the channels on, a little smoothed; the others stay random, and
-    training finds what they are good for. The responses are the log-probabilities of q clusters of
-    one variance s, whose centres c k-means finds, up to a factor: (c . x - |c|^2 / 2) / s. Centres
-    do not depend on the seed, so that different seeds begin with the same labels.
+    Some filters of each layer hand the channels on, a little smoothed; the others stay as they
+    are, and training finds what they are good for. The responses are the log-probabilities of q
+    clusters of one variance s, whose centres c k-means finds, (c . x - |c|^2 / 2) / s, times a
+    factor that gives them a standard deviation of 2, so that the network is not too sure to learn.
 
     Parameters
     ----------
-    network : Network
+    networks : sequence of Network
         Changed in place.
     planes : sequence of Batch
         What the centres are found in.
     painted : (n,) tensor of int64
         Channels that stand for a class of the user: they get the clusters that its strokes meet.
     """
+    width = networks[0].conv3.in_channels
     features = [plane.pixels for plane in planes]
-    basis, lift = _basis(features, network.conv3.in_channels // 2)  # (F, C), (F,)
+    basis, lift = _basis(features, width // 2)  # (F, C), (F,)
     through = slice(0, len(basis))
     smooth = torch.tensor([0.25, 0.5, 0.25]).to(basis)
-    for conv, norm in network.blocks():
-        conv.weight[through] = 0
-        conv.weight[through, : basis.shape[1]] = basis[:, :, None, None] * smooth * smooth[:, None]
-        _bias(conv)[through] = lift
-        features = [torch.relu(conv(one)) for one in features]
-        _undo(norm, features, through)
+    for layers in zip(*(network.blocks() for network in networks), strict=True):
+        weight = basis[:, :, None, None] * smooth * smooth[:, None]
+        padding = layers[0][0].padding
+        features = [
+            torch.relu(functional.conv2d(x, weight, lift, padding=padding)) for x in features
+        ]
+        for conv, norm in layers:
+            conv.weight[through] = 0
+            conv.weight[through, : weight.shape[1]] = weight
+            _bias(conv)[through] = lift
+            _undo(norm, features, through)
         basis, lift = torch.eye(len(basis)).to(basis), torch.zeros_like(lift)
 
-    rows = torch.cat(
-        [
-            one[:, through].movedim(1, -1)[plane.valid]
-            for one, plane in zip(features, planes, strict=True)
-        ]
-    )  # (n, F)
-    centres, variance = _centres(rows, network.conv3.out_channels)
+    pairs = zip(features, planes, strict=True)
+    rows = torch.cat([x.movedim(1, -1)[plane.valid] for x, plane in pairs])  # (n, F)
+    centres, variance = _centres(rows, networks[0].conv3.out_channels)
     if len(painted):
         strokes = torch.cat([one.painted[one.valid] for one in planes if one.painted is not None])
         centres = centres[_places(rows, centres, strokes, painted)]
     weight = centres / variance  # (q, F)
     bias = -(weight * centres).sum(1) / 2
-    scale = (rows @ weight.T + bias).std().clamp_min(1e-6) / _AMPLITUDE
-    network.conv3.weight.zero_()
-    network.conv3.weight[:, through, 0, 0] = weight / scale
-    _bias(network.conv3)[:] = bias / scale
-    _undo(network.bn3, [network.conv3(one) for one in features], slice(None))
+    factor = _SPREAD / (rows @ weight.T + bias).std().clamp_min(1e-6)
+    responses = [(rows @ weight.T + bias).T[None, :, :, None] * factor]
+    for network in networks:
+        network.conv3.weight.zero_()
+        network.conv3.weight[:, through, 0, 0] = weight * factor
+        _bias(network.conv3)[:] = bias * factor
+        _undo(network.bn3, responses, slice(None))
 
 
 def _places(rows: Tensor, centres: Tensor, strokes: Tensor, painted: Tensor) -> Tensor:
@@ -122,9 +149,9 @@ def _basis(pixels: Sequence[Tensor], most: int) -> tuple[Tensor, Tensor]:
 
 def _undo(norm: nn.BatchNorm2d, features: Sequence[Tensor], channels: slice) -> None:
     """Let a batch norm give some channels back as they are."""
-    values = torch.cat([one[:, channels].flatten(2) for one in features], 2)  # (1, F, n)
-    norm.weight[channels] = (values.var((0, 2), correction=0) + norm.eps).sqrt()
-    _bias(norm)[channels] = values.mean((0, 2))
+    values = torch.cat([one.movedim(1, 0).flatten(1) for one in features], 1)  # (F, n)
+    norm.weight[channels] = (values.var(1, correction=0) + norm.eps).sqrt()
+    _bias(norm)[channels] = values.mean(1)
 
 
 def _centres(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
