@@ -32,6 +32,8 @@ def settings_of(case, name):
     if name.startswith("mmt_"):
         return MMT(
             learning_rate=0.1,
+            start="random",
+            balance=0,
             crop_px=0,
             vote_border=0,
             n_iterations=len(case["loss"]),

@@ -145,7 +145,7 @@ class NetworkMethod(LearningMethod):
         zero="none",
     )
     region_border: float = setting(
-        0.55,
+        0.6,
         "Borders of regions",
         "For regions: how strong the borders between them must be, from 0 to 1. Higher gives fewer "
         "and larger ones.",
@@ -184,6 +184,7 @@ class MMT(NetworkMethod):
             "averaging": 0.999,
             "warm_up": False,
             "continuity": 1.0,
+            "balance": 0.0,
             "min_labels": 1,
             "learning_rate": 0.1,
             "reduction": 1,
@@ -213,6 +214,15 @@ class MMT(NetworkMethod):
         le=1000,
         step=0.1,
         basic=True,
+    )
+    balance: float = setting(
+        0.5,
+        "Balance",
+        "How much rare labels count: 0 as much as their pixels, as in the paper, 1 as much as "
+        "common ones. It keeps small things from dying out.",
+        ge=0,
+        le=1,
+        step=0.1,
     )
     averaging: float = setting(
         0.95,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,11 +26,8 @@ from napari_mmtseg.engine.networks import (
 from napari_mmtseg.engine.region_tree import regions
 from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
 from napari_mmtseg.engine.sharpening import sharpened_groups
-from napari_mmtseg.engine.votes import decide, found_clusters, pooled
+from napari_mmtseg.engine.votes import decide, found_clusters, pooled, sureness
 from napari_mmtseg.methods import NetworkMethod
-
-_CONFIDENCE = 0.7
-_SOME_PIXELS = 20_000
 
 
 @torch.no_grad()
@@ -58,7 +54,10 @@ def learned(
     for network in networks:
         freeze(network, [plane.pixels for plane in planes])
         if method.start == "image":
-            _make_sure(network, planes)
+            responses = [network(one.pixels).movedim(1, -1)[one.valid] for one in planes]
+            factor = sureness(torch.cat(responses))
+            for value in network.bn3.parameters():
+                value.mul_(factor)
     width = networks[0].conv3.out_channels
     votes = _votes(networks[0], planes)  # each (B, q, Y, X)
     for network in networks[1:]:
@@ -133,23 +132,6 @@ def regrouped(weights: Weights, groups: NDArray[np.int64]) -> Weights:
 def part(weights: Weights, prefix: str) -> dict[str, NDArray[np.generic]]:
     """Return the weights whose names begin with the prefix, without it."""
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-
-
-def _make_sure(network: Network, planes: Sequence[Batch]) -> None:
-    """Scale the responses so that the mean of the largest probabilities is `_CONFIDENCE`.
-
-    A start from the image leaves them small, to learn well; votes and the uncertainty want
-    probabilities that say what the network knows. The winners stay the same.
-    """
-    responses = torch.cat([network(one.pixels).movedim(1, -1)[one.valid] for one in planes])
-    some = responses[:: max(1, len(responses) // _SOME_PIXELS)]  # (n, q)
-    low, high = -12.0, 6.0  # of the factor's logarithm
-    for _ in range(16):
-        middle = (low + high) / 2
-        sure = float((some * math.exp(middle)).softmax(1).amax(1).mean()) > _CONFIDENCE
-        low, high = (low, middle) if sure else (middle, high)
-    for value in network.bn3.parameters():
-        value.mul_(math.exp((low + high) / 2))
 
 
 def _votes(network: Network, planes: Sequence[Batch]) -> list[Tensor]:

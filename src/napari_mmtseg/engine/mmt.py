@@ -18,6 +18,7 @@ from napari_mmtseg.engine.networks import Network, winners
 from napari_mmtseg.engine.region_tree import regions
 from napari_mmtseg.engine.sampling import Batch, batches, refine, survey, working_sample
 from napari_mmtseg.engine.start import start
+from napari_mmtseg.engine.votes import sureness
 from napari_mmtseg.methods import MMT
 
 __all__ = ["predictor", "regrouped", "train"]
@@ -70,7 +71,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
             order = permutation(overlap, working.painted)
             target = order[taught].masked_fill(~batch.unpainted, IGNORED)
 
-            loss = cross_entropy(responses, target)
+            loss = cross_entropy(responses, target, method.balance)
             loss = loss + method.continuity * total_variation(responses)
             loss = loss + method.scribble_weight * scribble_loss(responses, batch.painted)
             optimisers[one].zero_grad()
@@ -105,7 +106,9 @@ def _parted(planes: list[Batch], network: Network, weakest_border: float) -> lis
     most = max(1, _PARTED_PIXELS // planes[0].valid.numel())
     parted = []
     for one in planes[:: -(-len(planes) // most)]:
-        found = regions(network(one.pixels).softmax(1)[0], weakest_border)
+        responses = network(one.pixels)  # (1, q, Y, X)
+        factor = sureness(responses.movedim(1, -1)[one.valid])
+        found = regions((responses * factor).softmax(1)[0], weakest_border)
         parted.append(one._replace(superpixels=found[None]))
     return parted
 

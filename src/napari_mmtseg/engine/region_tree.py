@@ -21,8 +21,6 @@ _RADII = (1, 2, 4, 8)
 _FINE = 2
 """How many of them show where the small regions lie."""
 _ORIENTATIONS = 8
-_CONFIDENCE = 0.7
-"""Mean largest response after calibration. Hard clusters would cut shading into bands."""
 _SMALL_PX = 200
 """Working pixels below which a region's borders count less, so that specks are absorbed."""
 
@@ -104,8 +102,8 @@ def tree(responses: Responses) -> Tree:
     Parameters
     ----------
     responses : (K, Y, X) array
-        Share of each cluster in each pixel, 0 to 1, that sum to 1. How sharp they are does not
-        matter: a power brings them to one mean confidence.
+        Share of each cluster in each pixel, 0 to 1, that sum to 1. Hard ones would cut gradual
+        shading into bands.
 
     References
     ----------
@@ -114,7 +112,7 @@ def tree(responses: Responses) -> Tree:
     using local brightness, color, and texture cues", IEEE TPAMI 26, 2004.
     """
     shape = responses.shape[1:]
-    strengths = _strengths(_calibrated(responses))  # (R, Y, X)
+    strengths = _strengths(_halved(responses.astype(np.float32, copy=False)))  # (R, Y, X)
     # Large windows would leave no valley inside of small things.
     fine = strengths[:_FINE].mean(axis=0)
     small = segmentation.watershed(ndimage.gaussian_filter(fine, 1.2, mode="nearest"))
@@ -123,28 +121,6 @@ def tree(responses: Responses) -> Tree:
     merges, heights = _merged(small, strength)
     whole = small.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
     return Tree(whole, merges, heights)
-
-
-def _calibrated(responses: Responses) -> NDArray[np.float32]:
-    """Raise the responses to the power that gives them the standard mean confidence; halve."""
-    step = int(np.ceil(np.sqrt(responses[0].size / 10_000)))
-    sample = responses[:, ::step, ::step]
-    low, high = -4.0, 3.0  # of the power's logarithm
-    for _ in range(14):
-        middle = (low + high) / 2
-        sharp = _raised(sample, np.exp(middle)).max(axis=0).mean() > _CONFIDENCE
-        low, high = (low, middle) if sharp else (middle, high)
-    power, rows = np.exp((low + high) / 2), 256  # in bands, for memory
-    bands = [responses[:, y : y + rows] for y in range(0, responses.shape[1], rows)]
-    return np.concatenate([_halved(_raised(band, power)) for band in bands], axis=1)
-
-
-def _raised(responses: Responses, power: float) -> NDArray[np.float32]:
-    log = np.log(np.maximum(responses.astype(np.float32), 1e-8))
-    log -= log.max(axis=0)
-    np.exp(np.float32(power) * log, out=log)
-    log /= log.sum(axis=0)
-    return log
 
 
 def _halved(planes: NDArray[np.float32]) -> NDArray[np.float32]:
