@@ -204,7 +204,7 @@ def test_several_images_of_one_shape_are_channels(viewer, widget, qtbot, two_dis
 
 def test_fewer_labels_recolour_at_once_and_spare_what_was_painted(viewer, widget, qtbot, two_discs):
     viewer.add_image(two_discs, name="discs")
-    quick(widget, continuity=0.0, min_labels=1)
+    quick(widget, continuity=0.0, min_labels=1, vote_border=0.0)
     widget.panel.run_button.click()
     finish(widget, qtbot)
     layer = viewer.layers["discs MMT"]

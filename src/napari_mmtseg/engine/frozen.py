@@ -79,9 +79,11 @@ def learned(
     clusters, colours, sizes = found_clusters(labels, pixels, width)
     classes = _classes(won, planes, working)[clusters]
     groups = _halves(won, planes, clusters, width)
+    halves_of = np.zeros(width, np.int64)  # of each channel, so that no unused one changes a border
+    halves_of[clusters] = groups
     weights: dict[str, NDArray[np.generic]] = {
         "clusters": clusters,
-        "groups": groups,
+        "halves": halves_of,
         "reduction": np.array(working.factor),
     }
     for number, network in enumerate(networks, start=1):
@@ -95,10 +97,11 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
     device = choose(method.device)
     dtype = getattr(torch, method.precision)
     factor = int(weights["reduction"])
-    clusters, groups = (
+    clusters, halves_of = (
         torch.from_numpy(np.ascontiguousarray(weights[name])).to(device)
-        for name in ("clusters", "groups")
+        for name in ("clusters", "halves")
     )
+    groups = halves_of.unique(return_inverse=True)[1]
     networks: list[Network] = []
     while named := part(weights, f"network{len(networks) + 1}."):
         network = build(named["conv1.weight"].shape[1], method)
@@ -111,7 +114,7 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
     ) -> Prediction:
         plane = reduce(torch.from_numpy(pixels).to(device, dtype)[None], factor)
         seen = with_margin(plane, method)
-        votes = torch.cat([network(seen).softmax(1) for network in networks])[:, clusters]
+        votes = torch.cat([network(seen).softmax(1) for network in networks])  # (V, q, y, x)
         border = method.region_border if method.output == "regions" else method.vote_border
         if border:
             found = regions(votes.mean(0), border)
@@ -119,14 +122,16 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         if method.sharpening_px:
             radius = max(1, method.sharpening_px // factor)
             votes = sharpened_groups(votes, groups, plane.expand(len(votes), -1, -1, -1), radius)
-        return decide(votes, factor, pixels.shape[1:], label_of)
+        return decide(votes[:, clusters], factor, pixels.shape[1:], label_of)
 
     return predict
 
 
 def regrouped(weights: Weights, groups: NDArray[np.int64]) -> Weights:
     """Return weights whose predictor sharpens the borders between other groups of clusters."""
-    return {**weights, "groups": groups}
+    each = np.zeros_like(weights["halves"])
+    each[weights["clusters"]] = 1 + groups
+    return {**weights, "halves": each}
 
 
 def part(weights: Weights, prefix: str) -> dict[str, NDArray[np.generic]]:
