@@ -49,6 +49,10 @@ else
 	$(call smoke,sample,$(TWO)) --kind sample --subset 3
 endif
 
+# How fast and how steady the default engine is on this machine.
+bench-engine: $(READY)
+	$(BIN)/python -m benchmarks.engine $(if $(wildcard $(DATA)/bsds500),--data $(DATA)/bsds500)
+
 $(READY): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
