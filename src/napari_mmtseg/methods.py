@@ -195,7 +195,7 @@ class MMT(NetworkMethod):
             "borders": "zero",
             "vote_border": 0.0,
         },
-        "nuclei": {"n_labels": 2, "sharpening_px": 24},
+        "nuclei": {"n_labels": 2, "vote_border": 0.0, "sharpening_px": 24},
     }
     has_uncertainty = True
 

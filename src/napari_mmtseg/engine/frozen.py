@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from napari_mmtseg.engine import Learned, Prediction, Predictor, Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
@@ -119,6 +120,8 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         if border:
             found = regions(votes.mean(0), border)
             votes = pooled(votes, found.expand(len(votes), -1, -1))
+            # Regions are found at half the resolution, and have stairs for borders.
+            votes = functional.avg_pool2d(votes, 5, 1, 2, count_include_pad=False)
         if method.sharpening_px:
             radius = max(1, method.sharpening_px // factor)
             votes = sharpened_groups(votes, groups, plane.expand(len(votes), -1, -1, -1), radius)
