@@ -30,6 +30,9 @@ from napari_mmtseg.engine.sharpening import sharpened_groups
 from napari_mmtseg.engine.votes import decide, found_clusters, pooled, sureness
 from napari_mmtseg.methods import NetworkMethod
 
+_LEAST_CONTRAST = 0.1
+"""Of the squared contrast of the halves: where there is less, sharpening leaves labels alone."""
+
 
 @torch.no_grad()
 def learned(
@@ -85,6 +88,7 @@ def learned(
     weights: dict[str, NDArray[np.generic]] = {
         "clusters": clusters,
         "halves": halves_of,
+        "contrast": _contrast(groups, colours, sizes),
         "reduction": np.array(working.factor),
     }
     for number, network in enumerate(networks, start=1):
@@ -103,6 +107,7 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         for name in ("clusters", "halves")
     )
     groups = halves_of.unique(return_inverse=True)[1]
+    least = _LEAST_CONTRAST * float(weights["contrast"]) if int(groups.max()) == 1 else 0.0
     networks: list[Network] = []
     while named := part(weights, f"network{len(networks) + 1}."):
         network = build(named["conv1.weight"].shape[1], method)
@@ -124,7 +129,8 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
             votes = functional.avg_pool2d(votes, 5, 1, 2, count_include_pad=False)
         if method.sharpening_px:
             radius = max(1, method.sharpening_px // factor)
-            votes = sharpened_groups(votes, groups, plane.expand(len(votes), -1, -1, -1), radius)
+            seen = plane.expand(len(votes), -1, -1, -1)
+            votes = sharpened_groups(votes, groups, seen, radius, least)
         return decide(votes[:, clusters], factor, pixels.shape[1:], label_of)
 
     return predict
@@ -156,6 +162,19 @@ def _classes(won: list[Tensor], planes: Sequence[Batch], working: Working) -> ND
             counts += count_overlap(labels[here], plane.painted[here], width).cpu()
     met = counts.sum(1) > 0
     return np.where(met, working.classes[counts.argmax(1)], 0)
+
+
+def _contrast(
+    groups: NDArray[np.int64], colours: NDArray[np.float32], sizes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the squared distance between the halves' mean colours, a mean over the channels."""
+    if groups.max() == 0:
+        return np.array(0.0)
+    low, high = (
+        np.average(colours[groups == half], axis=0, weights=sizes[groups == half])
+        for half in (0, 1)
+    )
+    return np.array(np.square(high - low).mean(), np.float64)
 
 
 def _halves(

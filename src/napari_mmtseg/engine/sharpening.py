@@ -9,7 +9,6 @@ from torch.nn import functional
 _RARE = 0.02
 _TRUST = 0.1
 _ROUNDS = 2
-_LEAST_CONTRAST = 10.0
 
 
 def sharpened(
@@ -32,8 +31,8 @@ def sharpened(
     radius : int
         Half side of the square that means are taken over; 0 changes nothing.
     least_contrast : float
-        Of two clusters: a pixel keeps its probabilities where the squared distance of the local
-        means is below this many times the local variance. Noise cut in two reaches 7.
+        Of two clusters: a pixel keeps its probabilities where the local means are not so far
+        apart, as a mean square over the channels. It leaves noise alone.
 
     Returns
     -------
@@ -50,7 +49,9 @@ def sharpened(
     return probabilities
 
 
-def sharpened_groups(votes: Tensor, groups: Tensor, pixels: Tensor, radius: int) -> Tensor:
+def sharpened_groups(
+    votes: Tensor, groups: Tensor, pixels: Tensor, radius: int, least_contrast: float = 0.0
+) -> Tensor:
     """Sharpen the borders between groups; within a group the likeliest cluster stays ahead.
 
     Parameters
@@ -61,13 +62,13 @@ def sharpened_groups(votes: Tensor, groups: Tensor, pixels: Tensor, radius: int)
         The group of each cluster, in 0..G - 1.
     pixels : (B, C, Y, X) tensor
     radius : int
+    least_contrast : float
         As for `sharpened`.
     """
     members = [groups == group for group in range(int(groups.max()) + 1)]
     likeliest = torch.stack([votes[:, own].amax(1) for own in members], 1)  # (B, G, Y, X)
     total = torch.stack([votes[:, own].sum(1) for own in members], 1)  # (B, G, Y, X)
-    least = _LEAST_CONTRAST if len(members) == 2 else 0.0
-    total = sharpened(total / total.sum(1, keepdim=True), pixels, radius, least)
+    total = sharpened(total / total.sum(1, keepdim=True), pixels, radius, least_contrast)
     return votes / likeliest.clamp_min(1e-30)[:, groups] * total[:, groups]
 
 
@@ -86,7 +87,7 @@ def _round(probabilities: Tensor, pixels: Tensor, radius: int, least_contrast: f
     score = _TRUST * probabilities.clamp_min(1e-6).log() - apart / (2 * spread)
     score = score.masked_fill(share < _RARE, -torch.inf)
     rare = share.gather(1, probabilities.argmax(1, keepdim=True)) < _RARE  # (B, 1, Y, X)
-    kept = rare | (contrast.square().mean(1, keepdim=True) < least_contrast * spread)
+    kept = rare | (contrast.square().mean(1, keepdim=True) < least_contrast)
     return torch.where(kept, probabilities, score.masked_fill(rare, 0).softmax(1))
 
 
