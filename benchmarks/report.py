@@ -118,7 +118,9 @@ def _pictures(store: Store, dataset: Dataset, rows: Sequence[Row], seeds: list[i
     key = COLUMNS[dataset.kind][0].key
     subject = [row for row in rows if not row.oracle][-1]
     scored = {image: values[key] for image, values in subject.values.items()}
-    ordered = sorted((image for image in scored if np.isfinite(scored[image])), key=scored.get)  # type: ignore[arg-type]
+    ordered = sorted(
+        (image for image in scored if np.isfinite(scored[image])), key=scored.__getitem__
+    )
     if not ordered:
         return ""
     places = {"best": ordered[-1], "median": ordered[len(ordered) // 2], "worst": ordered[0]}

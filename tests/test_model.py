@@ -24,7 +24,7 @@ def rewrite(path, change):
     """Write a model file again with its header and arrays changed."""
     with safetensors.safe_open(str(path), framework="numpy") as file:
         header = json.loads(file.metadata()["napari-mmtseg"])
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
     change(header, arrays)
     data = safetensors.numpy.save(arrays, metadata={"napari-mmtseg": json.dumps(header)})
     path.write_bytes(data)

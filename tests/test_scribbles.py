@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from skimage.filters import threshold_otsu
+from tifffile import imread
 
 from napari_mmtseg import MMT, Felzenszwalb, Kanezaki, Kim, KMeans, load, segment, train
 from napari_mmtseg.methods import METHODS, NetworkMethod
@@ -56,7 +57,7 @@ def test_two_strokes_change_a_real_image_where_they_should():
     path = DATA / "microscopy" / "hela_cells_yxc.tif"
     if not path.is_file():
         pytest.skip(f"there is no {path}; set MMTSEG_DATA to the folder that holds the data")
-    image = pytest.importorskip("tifffile").imread(path)
+    image = imread(path)
     blue = ndimage.gaussian_filter(image[..., 2].astype(float), 2)
     nuclei = blue > threshold_otsu(blue)
     strokes = np.zeros(nuclei.shape, np.uint8)

@@ -364,7 +364,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     try:
         with safetensors.safe_open(str(source), framework="numpy") as file:
             header = json.loads((file.metadata() or {})[_HEADER])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
         if header["format"] != _FORMAT:
             raise ValueError(f"its format is {header['format']}, this version reads {_FORMAT}")
         return _checked(

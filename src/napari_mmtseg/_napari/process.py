@@ -101,9 +101,10 @@ class TrainingProcess(QObject):
 
 
 def _listen(owner: weakref.ref[TrainingProcess], child: subprocess.Popen[bytes]) -> None:
+    assert child.stdout is not None
     while True:
         try:
-            message = pickle.load(child.stdout)  # type: ignore[arg-type]
+            message = pickle.load(child.stdout)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             message = None
         process = owner()
@@ -119,9 +120,10 @@ def _listen(owner: weakref.ref[TrainingProcess], child: subprocess.Popen[bytes])
 
 def _post(outbox: queue.SimpleQueue[Any], child: subprocess.Popen[bytes]) -> None:
     """Send what is put into the outbox, in order, until there is None or nobody to send it to."""
+    assert child.stdin is not None
     while (message := outbox.get()) is not None:
         try:
-            send(child.stdin, message)  # type: ignore[arg-type]
+            send(child.stdin, message)
         except (OSError, ValueError):
             return  # it ended; the listening thread says so
 

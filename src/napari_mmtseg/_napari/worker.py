@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 import warnings
+from importlib import import_module
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -99,7 +100,7 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(5)  # the window comes first
     with contextlib.suppress(ImportError):
-        import torch  # noqa: F401  # a second or two that the user need not wait on Run
+        import_module("torch")  # a second or two that the user need not wait on Run
     while True:
         wish = wishes.get()
         if isinstance(wish, Job):
