@@ -158,3 +158,17 @@ def test_scribbles_go_with_a_single_image(scene):
     image, _, strokes = scene
     with pytest.raises(ValueError, match="go with a single image"):
         train([image, image], Kanezaki(), scribbles=strokes)
+
+
+def test_strokes_on_one_plane_of_a_large_stack_are_not_missed():
+    rng = np.random.default_rng(0)
+    stack = rng.normal(0.1, 0.03, (30, 200, 200)).astype(np.float32)
+    stack[:, 60:120, 60:120] += 0.8
+    strokes = np.zeros(stack.shape, np.uint8)
+    strokes[1, 80:83, 70:110] = DISC
+    strokes[1, 20:23, 20:180] = GROUND
+    model = train(stack, MMT(n_iterations=2), axes="ZYX", scribbles=strokes)
+    assert {DISC, GROUND} <= set(model.classes)
+    found = model.predict(stack[29])
+    assert (found[70:110, 70:110] == DISC).mean() > 0.9
+    assert (found[:50] == GROUND).mean() > 0.9

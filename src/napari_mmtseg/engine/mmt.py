@@ -16,7 +16,7 @@ from napari_mmtseg.engine.frozen import learned, part, predictor, regrouped
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
 from napari_mmtseg.engine.networks import Network, winners
 from napari_mmtseg.engine.region_tree import regions
-from napari_mmtseg.engine.sampling import Batch, batches, refine, survey, working_sample
+from napari_mmtseg.engine.sampling import Batch, batches, refine, spread, survey, working_sample
 from napari_mmtseg.engine.start import start
 from napari_mmtseg.engine.votes import sureness
 from napari_mmtseg.methods import MMT
@@ -49,6 +49,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
     if initial is not None:
         given = [part(initial, f"student{number}.") for number in (1, 2)]
     students = start(working, method, generator, given, count=2)
+    seen = survey(working.planes) if method.crop_px else working.planes
     if method.vote_border:
         planes = _parted(working.planes, students[0], method.vote_border)
         working = working._replace(planes=planes)
@@ -58,7 +59,6 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         for student in students
     ]
 
-    seen = survey(working.planes) if method.crop_px else working.planes
     drawn = batches(working.planes, method, generator)
     for t in range(method.n_iterations):
         batch = next(drawn)
@@ -102,10 +102,11 @@ def _taught(teacher: Network, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def _parted(planes: list[Batch], network: Network, weakest_border: float) -> list[Batch]:
-    """Add to planes the regions that a network sees in them; to so many as is quickly done."""
+    """Keep the planes with strokes and so many others as is quickly parted into regions."""
     most = max(1, _PARTED_PIXELS // planes[0].valid.numel())
+    others = spread([one for one in planes if not one.has_strokes], most)
     parted = []
-    for one in planes[:: -(-len(planes) // most)]:
+    for one in [one for one in planes if one.has_strokes] + others:
         responses = network(one.pixels)  # (1, q, Y, X)
         factor = sureness(responses.movedim(1, -1)[one.valid])
         found = regions((responses * factor).softmax(1)[0], weakest_border)

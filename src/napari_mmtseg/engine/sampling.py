@@ -45,6 +45,11 @@ class Batch(NamedTuple):
         return self.pixels.narrow(2, self.margin, rows).narrow(3, self.margin, columns)
 
     @property
+    def has_strokes(self) -> bool:
+        """Whether the user painted here."""
+        return self.painted is not None and bool((self.painted != IGNORED).any())
+
+    @property
     def unpainted(self) -> Tensor:
         """Where the networks label the pixels themselves: (B, Y, X) bool."""
         return self.valid if self.painted is None else self.valid & (self.painted == IGNORED)
@@ -156,7 +161,7 @@ def batches(
     painted on, if there are any. Where training starts from the image, crops lie on an even grid
     and are the same in each step, so that nothing is left to chance, with further ones at strokes.
     """
-    with_strokes = [one for one in planes if one.painted is not None and one.painted.max() >= 0]
+    with_strokes = [one for one in planes if one.has_strokes]
     sides = [min(size) for size in zip(*(one.valid.shape[1:] for one in planes), strict=True)]
     sides = [min(max(2, method.crop_px or side), side) for side in sides]
 
@@ -193,16 +198,18 @@ def batches(
 def survey(planes: list[Batch]) -> list[Batch]:
     """Return the planes if they are small, else an even grid of crops of them, joined by size.
 
-    Training starts from these pixels, and is judged by them when it ends. Painted planes stay
+    Training starts from these pixels, and is judged by them when it ends. Planes with strokes stay
     whole, so that no stroke is missed.
     """
-    painted = any(one.painted is not None for one in planes)
-    if painted or sum(one.valid.numel() for one in planes) <= _SURVEYED_PIXELS:
+    if sum(one.valid.numel() for one in planes) <= _SURVEYED_PIXELS:
         return planes
+    whole = [one for one in planes if one.has_strokes]
+    others = [one for one in planes if not one.has_strokes]
     side = _SURVEYED_SIDE
-    crops = _even_crops(planes, [side, side], _SURVEYED_PIXELS // side**2)
+    crops = _even_crops(others, [side, side], _SURVEYED_PIXELS // side**2)
     sizes = dict.fromkeys(one.valid.shape[1:] for one in crops)
-    return [_joined([one for one in crops if one.valid.shape[1:] == size]) for size in sizes]
+    joined = [_joined([one for one in crops if one.valid.shape[1:] == size]) for size in sizes]
+    return whole + joined
 
 
 def refine(own: Tensor, batch: Batch, width: int) -> Tensor:
@@ -228,9 +235,16 @@ def refine(own: Tensor, batch: Batch, width: int) -> Tensor:
     return winner[superpixels]
 
 
+def spread(planes: list[Batch], most: int) -> list[Batch]:
+    """Take every n-th plane, so that there are at most so many."""
+    return planes[:: max(1, -(-len(planes) // most))]
+
+
 def _even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
     """Spread crops evenly over the planes, at least one on each plane taken."""
-    chosen = planes[:: -(-len(planes) // most)]
+    if not planes:
+        return []
+    chosen = spread(planes, most)
     n = math.isqrt(most // len(chosen))  # along each axis
     crops = []
     for one in chosen:
