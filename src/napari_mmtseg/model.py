@@ -212,21 +212,6 @@ class Model:
                 if plane_strokes.any():
                     pixels, valid = self.scaling.apply(planes.plane(index))
                     painted.append((np.where(valid, predict(pixels)[0], -1), plane_strokes))
-        return self.named(painted)
-
-    def named(self, painted: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> Model:
-        """Name the clusters by strokes on planes whose clusters are known.
-
-        Parameters
-        ----------
-        painted : sequence of pairs of (Y, X) integer arrays
-            Clusters, -1 where a pixel does not count, and strokes, 0 where nothing is painted.
-
-        Raises
-        ------
-        ValueError
-            If fewer than two classes are painted.
-        """
         counts, names = count_strokes(painted, self.n_clusters)
         if counts.any(axis=0).sum() < 2:
             raise ValueError("The scribbles must hold at least two classes: paint a second one")

@@ -52,22 +52,6 @@ class Segmentation:
             return self.clusters + np.int32(1)
         return labelled(self.clusters, self.model.label_of(n_labels), self.method)
 
-    def with_classes(self, scribbles: ArrayLike) -> Segmentation:
-        """Name the clusters by a few strokes; nothing is computed anew. See `Model.with_classes`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the scribbles do not fit, or hold fewer than two classes.
-        """
-        if self.model is None:
-            raise ValueError("These regions cannot be named: their method learns no clusters")
-        shape = self.clusters.shape
-        painted = Planes(self.clusters, "TZYX"[-len(shape) :]).side_image(scribbles, "scribbles")
-        pairs = zip(self.clusters.reshape(painted.shape), painted, strict=True)
-        model = self.model.named([(clusters, strokes) for clusters, strokes in pairs])
-        return dataclasses.replace(self, model=model)
-
 
 @overload
 def segment(

@@ -67,7 +67,8 @@ class ResultPanel(QWidget):
         self.strokes.setToolTip("A Labels layer with a few strokes of each class.")
         self.name_button = QPushButton("Name labels")
         self.name_button.setToolTip(
-            "Give each label the class that it meets most in the strokes; nothing is trained."
+            "Label the ticked images with the model, each label taking the class that it meets "
+            "most in the strokes; nothing is trained."
         )
         self._naming = QWidget()
         line = QHBoxLayout(self._naming)
@@ -103,9 +104,7 @@ class ResultPanel(QWidget):
         column.addWidget(self._naming)
         column.addWidget(self.keep)
         self.n_labels.valueChanged.connect(self._merge)
-        self.name_button.clicked.connect(self.name_labels)
-        self.strokes.currentIndexChanged.connect(self._allow_naming)
-        self._allow_naming()
+        self.strokes.currentIndexChanged.connect(lambda: self.changed.emit())
         self.save_button.clicked.connect(self._ask_and_save)
         self.load_button.clicked.connect(self._ask_and_load)
 
@@ -117,41 +116,16 @@ class ResultPanel(QWidget):
         if model is None:
             self._result = None
             self._merging.hide()
-            self._naming.hide()
             return
         shown = len(np.unique(model.label_of()))
         self._result = Result(layer, segmentation, placed, shown)
         self._merging.setVisible(model.n_clusters > 2)
-        self._naming.setVisible(model.n_clusters > 1)
         self.n_labels.blockSignals(True)
         self.n_labels.setRange(min(2, model.n_clusters), model.n_clusters)
         self.n_labels.setValue(shown)
         self.n_labels.blockSignals(False)
         self._count.setText(f"{shown} of {model.n_clusters}")
         self._take(model, f"from {layer.name}")
-
-    def name_labels(self) -> None:
-        """Show the result in the classes of the strokes chosen."""
-        strokes, result = self.strokes.layer, self._result
-        if strokes is None or result is None:
-            return
-        try:
-            named = result.segmentation.with_classes(np.asarray(strokes.data))
-        except (ValueError, TypeError) as error:
-            show_error(str(error))
-            return
-        labels = named.labels()
-        metadata = dict(result.layer.metadata)
-        layer = Labels(
-            labels,
-            name=f"{result.layer.name} named",
-            colormap=strokes.colormap,
-            features=napari_layers.features(labels),
-            metadata=metadata,
-            **result.placed,
-        )
-        self.viewer.add_layer(layer)
-        self._take(named.model, f"named by {strokes.name}")
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Save the model behind the last result, or the one that was loaded."""
@@ -166,13 +140,11 @@ class ResultPanel(QWidget):
         except (OSError, ValueError) as error:
             show_error(str(error))
 
-    def _allow_naming(self) -> None:
-        self.name_button.setEnabled(self.strokes.layer is not None)
-
     def _take(self, model: Model | None, origin: str) -> None:
         if model is None:
             return
         self.model = model
+        self._naming.setVisible(model.n_clusters > 1)
         self.model_text.setText(f"{model.method.title}, {model.n_clusters} labels, {origin}.")
         self.changed.emit()
 

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QScrollArea, QVBoxLayout, QWidg
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
+from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.result_panel import ResultPanel
 from napari_mmtseg._napari.run_panel import JobWidget
@@ -40,6 +41,8 @@ class _Run(NamedTuple):
     name: str
     placed: dict[str, Any]
     wants_uncertainty: bool
+    strokes: Labels | None = None
+    """What names the labels of a model, and lends them its colours."""
 
 
 class SegmentWidget(JobWidget):
@@ -63,6 +66,7 @@ class SegmentWidget(JobWidget):
         self.panel.dropped.connect(self._drop_live)
         self.results.changed.connect(self.refresh)
         self.results.apply_button.clicked.connect(self.apply_model)
+        self.results.name_button.clicked.connect(self.name_labels)
         self.results.copy_button.clicked.connect(self.copy_as_python)
         self.viewer.dims.events.current_step.connect(self._tell_view)
 
@@ -130,15 +134,20 @@ class SegmentWidget(JobWidget):
         ready = not self.running and not problem
         self.results.save_button.setEnabled(self.model is not None)
         self.results.apply_button.setEnabled(ready and self.model is not None)
+        self.results.name_button.setEnabled(ready and self.results.strokes.layer is not None)
         self.results.copy_button.setEnabled(not problem)
 
     def run(self) -> None:
         """Train on the ticked images and label them."""
-        self._begin(None)
+        self._begin(None, self.scribbles)
 
     def apply_model(self) -> None:
         """Label the ticked images with the model, without training."""
         self._begin(self.model)
+
+    def name_labels(self) -> None:
+        """Label the ticked images with the model, its labels named by strokes."""
+        self._begin(self.model, self.results.strokes)
 
     def copy_as_python(self) -> None:
         """Put the script that repeats the run on the clipboard."""
@@ -199,7 +208,7 @@ class SegmentWidget(JobWidget):
 
     # -- running --------------------------------------------------------------------------------
 
-    def _begin(self, model: Model | None) -> None:
+    def _begin(self, model: Model | None, scribbles: LayerChoice | None = None) -> None:
         problem = self.problem()
         if problem or self.running:
             self.panel.say(problem or "A run is under way; stop or discard it first.")
@@ -214,14 +223,17 @@ class SegmentWidget(JobWidget):
         except ValueError as error:
             self.panel.fail(str(error))
             return
+        strokes = scribbles.layer if model is not None and scribbles is not None else None
+        name = f"{' + '.join(one.name for one in layers)} {method.title}"
         self._run = _Run(
             layers=layers,
             axes=axes,
             source_axes=source.axes,
             shape=planes.shape,
-            name=f"{' + '.join(one.name for one in layers)} {method.title}",
+            name=name if strokes is None else f"{name} named",
             placed=napari_layers.placement(layers[0], axes),
             wants_uncertainty=self._wants_uncertainty(),
+            strokes=strokes,
         )
         self.panel.start(
             Job(
@@ -229,7 +241,7 @@ class SegmentWidget(JobWidget):
                 axes=source.axes,
                 method=method,
                 model=model,
-                scribbles=self.scribbles.pixels() if model is None else None,
+                scribbles=None if scribbles is None else scribbles.pixels(),
                 mask=self.mask.pixels(),
                 plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
             )
@@ -269,6 +281,8 @@ class SegmentWidget(JobWidget):
         method, seconds = result.method, done.seconds
         metadata = napari_layers.provenance(method, run.layers, run.source_axes, seconds)
         labels, uncertainty = napari_layers.result_layers(result, run.name, run.placed, metadata)
+        if run.strokes is not None:
+            labels.colormap = run.strokes.colormap
         self._drop_live()
         if uncertainty is not None and run.wants_uncertainty:
             self.viewer.add_layer(uncertainty)

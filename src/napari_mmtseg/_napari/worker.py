@@ -31,7 +31,10 @@ _PREVIEW_SHARE = 0.15
 
 
 class Job(NamedTuple):
-    """What to do: train and label, label with a model, or group the objects of a label image."""
+    """What to do: train and label, label with a model, or group the objects of a label image.
+
+    Scribbles guide the training, or name the clusters of the model.
+    """
 
     image: NDArray[Any]
     axes: str
@@ -139,8 +142,11 @@ def _serve(job: Job, wishes: queue.SimpleQueue[Any], out: IO[bytes]) -> None:
 
 
 def _run(job: Job) -> Run[Any]:
-    if job.model is not None:
-        return predict_steps(job.model, job.image, axes=job.axes, mask=job.mask)
+    model = job.model
+    if model is not None:
+        if job.scribbles is not None:
+            model = model.with_classes(job.image, job.scribbles, axes=job.axes)
+        return predict_steps(model, job.image, axes=job.axes, mask=job.mask)
     if isinstance(job.method, ObjectIIC) and job.objects is not None:
         return group_objects_steps(job.image, job.objects, job.method, axes=job.axes)
     return segment_steps(
