@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from napari_mmtseg import ObjectIIC, group_objects
 from napari_mmtseg.arrays import Planes
+from napari_mmtseg.engine import object_iic
 from napari_mmtseg.grouping import Groups, crop_objects, group_objects_steps
 
-QUICK = ObjectIIC(n_iterations=3, width=2, n_heads=2)
+QUICK = ObjectIIC(n_iterations=3, width=2, n_heads=2, n_restarts=1)
 
 
 def two_kinds(n=5, cell=28, seed=0):
@@ -77,6 +81,29 @@ def test_stopping_early_keeps_the_groups_and_a_passing_look_is_usable(cells):
     with pytest.raises(StopIteration) as end:
         run.send(True)
     assert len(end.value.value.ids) == 25
+
+
+def test_training_starts_again_until_a_loss_is_good_or_the_restarts_are_used_up(cells, monkeypatch):
+    image, objects, _ = cells
+    done = []
+    method = dataclasses.replace(QUICK, n_restarts=3)
+    group_objects(image, objects, method, on_step=lambda step: done.append(step.done))
+    assert done == list(range(1, 10))
+    monkeypatch.setattr(object_iic, "lowest_loss", lambda k, balance: 0.0)
+    done.clear()
+    group_objects(image, objects, method, on_step=lambda step: done.append(step.done))
+    assert done == [1, 2, 3]
+
+
+def test_objects_rotate_by_any_angle_about_their_middle():
+    crops = torch.zeros(50, 2, 21, 21)
+    crops[:, :, 10, 4:17] = 1  # a line through the middle
+    turned = object_iic._rotated(crops, torch.Generator().manual_seed(0))
+    assert (turned[:, :, 10, 10] > 0.9).all()
+    torch.testing.assert_close(turned[:, 0], turned[:, 1])
+    assert (turned[:, 0, 2:19, 2:19].sum((1, 2)) - 13).abs().max() < 2
+    slanted = turned[:, 0, 4:9, 4:9].amax((1, 2)) > 0.5
+    assert 0.2 < slanted.float().mean() < 0.8
 
 
 def test_colours_stacks_and_restarts(cells):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_mmtseg.engine.iic_loss import displaced_joint, information_loss
+from napari_mmtseg.engine.iic_loss import displaced_joint, information_loss, lowest_loss
 
 
 def _probabilities(*shape, seed=0, sharpness=3.0):
@@ -26,6 +26,9 @@ def _one_hot(k, side=12):
 def test_equal_balanced_one_hot_views_give_minus_log_k(k, collapsed):
     views = _one_hot(k)
     assert information_loss(views, views, collapsed=collapsed) == pytest.approx(-math.log(k))
+    for balance in (0.6, 1.0, 1.5):
+        found = information_loss(views, views, collapsed=collapsed, balance=balance)
+        assert found == pytest.approx(lowest_loss(k, balance))
 
 
 @pytest.mark.parametrize("displacement", [0, 3])

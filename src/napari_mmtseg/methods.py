@@ -477,7 +477,8 @@ class _Information(LearningMethod):
     n_restarts: int = setting(
         1,
         "Restarts",
-        "Whole trainings from different random starts; the one with the lowest loss is kept.",
+        "Whole trainings from different random starts at most; the one with the lowest loss is "
+        "kept, and none follows a loss half way to the best possible.",
         ge=1,
         le=20,
     )
@@ -496,8 +497,8 @@ class _Information(LearningMethod):
     turns: bool = setting(
         True,
         "Flips and turns",
-        "Let the second view of a pair be flipped and turned by quarters. Switch it off where "
-        "direction matters.",
+        "Let the second view of a pair be flipped and turned: images by quarters, objects by any "
+        "angle. Switch it off where direction matters.",
     )
 
 
@@ -636,6 +637,7 @@ class ObjectIIC(_Information):
         le=100_000,
         basic=True,
     )
+    n_restarts: int = changed(_Information, "n_restarts", 4)
     surroundings: bool = setting(
         False,
         "See the surroundings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import torch
@@ -11,6 +12,11 @@ from torch.nn import functional
 
 _TINY = sys.float_info.epsilon
 """Smallest probability that enters a logarithm; smaller ones count as this and learn nothing."""
+
+
+def lowest_loss(n_clusters: int, balance: float) -> float:
+    """Return the loss of clusters that are sure and of equal size."""
+    return (1 - 2 * balance) * math.log(n_clusters)
 
 
 def information_loss(

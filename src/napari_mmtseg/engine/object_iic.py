@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Generator
 from functools import partial
 from itertools import pairwise
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_mmtseg.engine import Step
 from napari_mmtseg.engine.devices import drive
-from napari_mmtseg.engine.iic_loss import information_loss
+from napari_mmtseg.engine.iic_loss import information_loss, lowest_loss
 from napari_mmtseg.engine.networks import freeze
 from napari_mmtseg.engine.views import N_TURNS, relight, turn
 from napari_mmtseg.methods import ObjectIIC
@@ -126,7 +128,7 @@ def _train(
             if stopped:
                 break
         results.append((float(recent[best]), _probabilities(network, objects, best, method)))
-        if stopped:
+        if stopped or results[-1][0] <= lowest_loss(method.n_groups, method.balance) / 2:
             break
     return min(results, key=lambda result: result[0])[1]
 
@@ -142,12 +144,22 @@ def _second_view(
     """Turn and relight the pixels; the object's shape turns with them."""
     if method.turns:
         codes = torch.randint(N_TURNS, (len(first),), generator=generator).tolist()
-        first = turn(first, codes)
+        first = _rotated(turn(first, codes), generator)
     pixels, mask = first[:, :-1], first[:, -1:]
     changed = relight(pixels, method.jitter, is_rgb, generator)
     # What was blank around the object stays blank.
     shown = changed if method.surroundings else changed * mask
     return torch.cat([shown, mask], 1)
+
+
+def _rotated(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate each crop about its middle by any angle, what was beyond it mirrored."""
+    angles = 2 * math.pi * torch.rand(len(crops), generator=generator).to(crops)
+    zero = torch.zeros_like(angles)
+    rows = [[angles.cos(), -angles.sin(), zero], [angles.sin(), angles.cos(), zero]]
+    matrices = torch.stack([torch.stack(row, 1) for row in rows], 1)  # (B, 2, 3)
+    grid = functional.affine_grid(matrices, list(crops.shape), align_corners=False)
+    return functional.grid_sample(crops, grid, padding_mode="reflection", align_corners=False)
 
 
 @torch.no_grad()
