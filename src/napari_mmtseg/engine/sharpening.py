@@ -31,8 +31,8 @@ def sharpened(
     radius : int
         Half side of the square that means are taken over; 0 changes nothing.
     least_contrast : float
-        Of two clusters: a pixel keeps its probabilities where the local means are not so far
-        apart, as a mean square over the channels. It leaves noise alone.
+        A pixel keeps its probabilities where the local means of the clusters do not span so much,
+        as a mean square over the channels. It leaves noise alone.
 
     Returns
     -------
@@ -75,19 +75,20 @@ def sharpened_groups(
 def _round(probabilities: Tensor, pixels: Tensor, radius: int, least_contrast: float) -> Tensor:
     share = _local_mean(probabilities, radius)  # (B, K, Y, X)
     apart = torch.empty_like(probabilities)
-    contrast = torch.zeros_like(pixels)
+    lowest, highest = torch.full_like(pixels, torch.inf), torch.full_like(pixels, -torch.inf)
     for cluster in range(probabilities.shape[1]):
         own = probabilities[:, cluster, None]  # (B, 1, Y, X)
         total = _local_mean(own * pixels, radius)  # (B, C, Y, X)
         mean = total / share[:, cluster, None].clamp_min(1e-6)
         apart[:, cluster] = (pixels - mean).square().sum(1)
-        contrast = mean - contrast  # of the last two
+        lowest, highest = torch.minimum(lowest, mean), torch.maximum(highest, mean)
     spread = _local_mean((probabilities * apart).sum(1, keepdim=True), radius)  # (B, 1, Y, X)
     spread = (spread / pixels.shape[1]).clamp_min(1e-5)
     score = _TRUST * probabilities.clamp_min(1e-6).log() - apart / (2 * spread)
     score = score.masked_fill(share < _RARE, -torch.inf)
     rare = share.gather(1, probabilities.argmax(1, keepdim=True)) < _RARE  # (B, 1, Y, X)
-    kept = rare | (contrast.square().mean(1, keepdim=True) < least_contrast)
+    contrast = (highest - lowest).square().mean(1, keepdim=True)  # (B, 1, Y, X)
+    kept = rare | (contrast < least_contrast)
     return torch.where(kept, probabilities, score.masked_fill(rare, 0).softmax(1))
 
 
