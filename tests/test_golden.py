@@ -30,17 +30,12 @@ def settings_of(case, name):
         "borders": "zero",
     }
     if name.startswith("mmt_"):
-        return MMT(
-            learning_rate=0.1,
-            start="random",
-            balance=0,
-            crop_px=0,
-            vote_border=0,
+        return MMT.preset(
+            "paper",
             n_iterations=len(case["loss"]),
             continuity=float(case["beta"]),
             averaging=float(case["alpha"]),
             warm_up=bool(case["warm_up"]),
-            min_labels=1,
             **common,
         )
     if name.startswith("kanezaki_"):

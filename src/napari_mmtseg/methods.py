@@ -136,22 +136,13 @@ class NetworkMethod(LearningMethod):
     )
     vote_border: float = setting(
         0.0,
-        "Borders of votes",
+        "Weakest border",
         "Pixels that no border of this strength parts, from 0 to 1, share the label that wins "
-        "among them: higher gives clearer shapes, and loses smaller things.",
+        "among them: higher gives clearer shapes and fewer regions, and loses smaller things.",
         ge=0,
         le=1,
         step=0.05,
         zero="none",
-    )
-    region_border: float = setting(
-        0.6,
-        "Borders of regions",
-        "For regions: how strong the borders between them must be, from 0 to 1. Higher gives fewer "
-        "and larger ones.",
-        ge=0.01,
-        le=1,
-        step=0.05,
     )
     sharpening_px: int = setting(
         0,
@@ -184,8 +175,8 @@ class MMT(NetworkMethod):
             "averaging": 0.999,
             "warm_up": False,
             "continuity": 1.0,
-            "balance": 0.0,
             "min_labels": 1,
+            "scribble_weight": 1.0,
             "learning_rate": 0.1,
             "reduction": 1,
             "intensity": "full",
@@ -194,18 +185,22 @@ class MMT(NetworkMethod):
             "start": "random",
             "borders": "zero",
             "vote_border": 0.0,
+            "sharpening_px": 0,
         },
-        "nuclei": {"n_labels": 2, "vote_border": 0.0, "sharpening_px": 24},
+        "nuclei": {"n_labels": 2},
+        "photographs": {"vote_border": 0.65, "sharpening_px": 0},
     }
     has_uncertainty = True
 
     n_iterations: int = changed(NetworkMethod, "n_iterations", 10)
     width: int = changed(NetworkMethod, "width", 16)
-    learning_rate: float = changed(NetworkMethod, "learning_rate", 0.02)
+    scribble_weight: float = changed(NetworkMethod, "scribble_weight", 20.0)
+    learning_rate: float = changed(NetworkMethod, "learning_rate", 0.001)
     crop_px: int = changed(NetworkMethod, "crop_px", 32)
     n_crops: int = changed(NetworkMethod, "n_crops", 64)
     start: Literal["image", "random"] = changed(NetworkMethod, "start", "image")
-    vote_border: float = changed(NetworkMethod, "vote_border", 0.3)
+    vote_border: float = changed(NetworkMethod, "vote_border", 0.2)
+    sharpening_px: int = changed(NetworkMethod, "sharpening_px", 24)
     continuity: float = setting(
         0.2,
         "Smoothness (beta)",
@@ -214,15 +209,6 @@ class MMT(NetworkMethod):
         le=1000,
         step=0.1,
         basic=True,
-    )
-    balance: float = setting(
-        0.5,
-        "Balance",
-        "How much rare labels count: 0 as much as their pixels, as in the paper, 1 as much as "
-        "common ones. It keeps small things from dying out.",
-        ge=0,
-        le=1,
-        step=0.1,
     )
     averaging: float = setting(
         0.95,

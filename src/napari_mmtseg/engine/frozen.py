@@ -121,9 +121,8 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         plane = reduce(torch.from_numpy(pixels).to(device, dtype)[None], factor)
         seen = with_margin(plane, method)
         votes = torch.cat([network(seen).softmax(1) for network in networks])  # (V, q, y, x)
-        border = method.region_border if method.output == "regions" else method.vote_border
-        if border:
-            found = regions(votes.mean(0), border)
+        if method.vote_border:
+            found = regions(votes.mean(0), method.vote_border)
             votes = pooled(votes, found.expand(len(votes), -1, -1))
             # Regions are found at half the resolution, and have stairs for borders.
             votes = functional.avg_pool2d(votes, 5, 1, 2, count_include_pad=False)

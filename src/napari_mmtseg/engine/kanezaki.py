@@ -15,11 +15,12 @@ from napari_mmtseg.engine import Training, Weights
 from napari_mmtseg.engine.devices import drive
 from napari_mmtseg.engine.frozen import predictor, regrouped
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy
-from napari_mmtseg.engine.sampling import Batch, refine, working_sample
+from napari_mmtseg.engine.sampling import Batch, working_sample
 from napari_mmtseg.engine.single import learn
+from napari_mmtseg.engine.votes import majority
 from napari_mmtseg.methods import Kanezaki
 
-__all__ = ["predictor", "refine", "regrouped", "train"]
+__all__ = ["predictor", "regrouped", "train"]
 
 _SUPERPIXEL_PX = 25
 
@@ -59,6 +60,29 @@ def _loss(responses: Tensor, own: Tensor, batch: Batch) -> Tensor:
     """Cross-entropy to the most common label of each pixel's superpixel."""
     target = refine(own, batch, responses.shape[1])
     return cross_entropy(responses, target.masked_fill_(~batch.unpainted, IGNORED))
+
+
+def refine(own: Tensor, batch: Batch, width: int) -> Tensor:
+    """Give each pixel the most common label of its superpixel, the smallest of equal ones.
+
+    Parameters
+    ----------
+    own : (B, Y, X) tensor of int64
+        Labels in 0..q - 1.
+    batch : Batch
+        Its superpixels; pixels that are not valid have no say.
+    width : int
+        Number of responses q.
+    """
+    superpixels = batch.superpixels
+    if superpixels is None:
+        raise ValueError("The batch has no superpixels")
+    count = int(superpixels.max()) + 1
+    first = torch.arange(len(own), device=own.device) * count
+    superpixels = superpixels + first[:, None, None]  # unique over the batch
+    valid = batch.valid
+    winner = majority(superpixels[valid], own[valid], len(own) * count, width)
+    return winner[superpixels]
 
 
 def _superpixels(

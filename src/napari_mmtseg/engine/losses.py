@@ -12,23 +12,14 @@ IGNORED = -1
 """Target of a pixel that takes no part in the cross-entropy."""
 
 
-def cross_entropy(responses: Tensor, target: Tensor, balance: float = 0.0) -> Tensor:
+def cross_entropy(responses: Tensor, target: Tensor) -> Tensor:
     """Mean softmax cross-entropy over the pixels that are not IGNORED; 0 if all are.
 
     Parameters
     ----------
     responses : (B, q, Y, X) tensor
     target : (B, Y, X) tensor of int64
-    balance : float
-        A pixel counts with the frequency of its target to the power of minus this.
     """
-    if balance:
-        counts = target[target != IGNORED].bincount(minlength=responses.shape[1])
-        weight = counts.clamp(min=1).to(responses.dtype).pow(-balance)
-        total = functional.cross_entropy(
-            responses, target, weight, ignore_index=IGNORED, reduction="sum"
-        )
-        return total / (weight * counts).sum().clamp(min=1e-12)
     total = functional.cross_entropy(responses, target, ignore_index=IGNORED, reduction="sum")
     return total / (target != IGNORED).sum().clamp(min=1)
 

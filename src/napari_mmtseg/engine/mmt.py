@@ -6,7 +6,7 @@ import copy
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Step, Training, Weights
@@ -14,16 +14,12 @@ from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.devices import drive
 from napari_mmtseg.engine.frozen import learned, part, predictor, regrouped
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
-from napari_mmtseg.engine.networks import Network, winners
-from napari_mmtseg.engine.region_tree import regions
-from napari_mmtseg.engine.sampling import Batch, batches, refine, spread, survey, working_sample
+from napari_mmtseg.engine.networks import winners
+from napari_mmtseg.engine.sampling import batches, survey, working_sample
 from napari_mmtseg.engine.start import start
-from napari_mmtseg.engine.votes import sureness
 from napari_mmtseg.methods import MMT
 
 __all__ = ["predictor", "regrouped", "train"]
-
-_PARTED_PIXELS = 1_000_000
 
 
 def train(sample: Sample, method: MMT, initial: Weights | None = None) -> Training:
@@ -49,10 +45,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
     if initial is not None:
         given = [part(initial, f"student{number}.") for number in (1, 2)]
     students = start(working, method, generator, given, count=2)
-    seen = survey(working.planes) if method.crop_px else working.planes
-    if method.vote_border:
-        planes = _parted(working.planes, students[0], method.vote_border)
-        working = working._replace(planes=planes)
+    seen = survey(working.planes, method)
     teachers = [copy.deepcopy(student).requires_grad_(False) for student in students]
     optimisers = [
         torch.optim.SGD(student.parameters(), method.learning_rate, method.momentum)
@@ -65,13 +58,14 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         losses, counts = [], []
         for one, other in ((0, 1), (1, 0)):
             responses = students[one](batch.pixels)  # (B, q, Y, X)
-            taught = _taught(teachers[other], batch)  # (B, Y, X)
+            with torch.no_grad():
+                taught = winners(teachers[other](batch.pixels))  # (B, Y, X)
             own = winners(responses.detach())  # (B, Y, X)
             overlap = count_overlap(taught[batch.valid], own[batch.valid], method.width)
             order = permutation(overlap, working.painted)
             target = order[taught].masked_fill(~batch.unpainted, IGNORED)
 
-            loss = cross_entropy(responses, target, method.balance)
+            loss = cross_entropy(responses, target)
             loss = loss + method.continuity * total_variation(responses)
             loss = loss + method.scribble_weight * scribble_loss(responses, batch.painted)
             optimisers[one].zero_grad()
@@ -90,28 +84,6 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         if stopped or max(counts) <= fewest:
             break
     return learned(teachers, working, seen, method)
-
-
-@torch.no_grad()
-def _taught(teacher: Network, batch: Batch) -> Tensor:
-    """Return the teacher's labels (B, Y, X), in regions the one that is most common there."""
-    responses = teacher(batch.pixels)  # (B, q, Y, X)
-    own = winners(responses)
-    return own if batch.superpixels is None else refine(own, batch, responses.shape[1])
-
-
-@torch.no_grad()
-def _parted(planes: list[Batch], network: Network, weakest_border: float) -> list[Batch]:
-    """Keep the planes with strokes and so many others as is quickly parted into regions."""
-    most = max(1, _PARTED_PIXELS // planes[0].valid.numel())
-    others = spread([one for one in planes if not one.has_strokes], most)
-    parted = []
-    for one in [one for one in planes if one.has_strokes] + others:
-        responses = network(one.pixels)  # (1, q, Y, X)
-        factor = sureness(responses.movedim(1, -1)[one.valid])
-        found = regions((responses * factor).softmax(1)[0], weakest_border)
-        parted.append(one._replace(superpixels=found[None]))
-    return parted
 
 
 @torch.no_grad()

@@ -195,13 +195,13 @@ def batches(
         yield _joined([anywhere() for _ in range(1 if whole else method.n_crops)])
 
 
-def survey(planes: list[Batch]) -> list[Batch]:
-    """Return the planes if they are small, else an even grid of crops of them, joined by size.
+def survey(planes: list[Batch], method: NetworkMethod) -> list[Batch]:
+    """Return what training starts from, and is judged by when it ends.
 
-    Training starts from these pixels, and is judged by them when it ends. Planes with strokes stay
-    whole, so that no stroke is missed.
+    Where training sees crops of large planes, these are an even grid of crops as well, joined by
+    size. Planes with strokes stay whole, so that no stroke is missed.
     """
-    if sum(one.valid.numel() for one in planes) <= _SURVEYED_PIXELS:
+    if not method.crop_px or sum(one.valid.numel() for one in planes) <= _SURVEYED_PIXELS:
         return planes
     whole = [one for one in planes if one.has_strokes]
     others = [one for one in planes if not one.has_strokes]
@@ -212,39 +212,11 @@ def survey(planes: list[Batch]) -> list[Batch]:
     return whole + joined
 
 
-def refine(own: Tensor, batch: Batch, width: int) -> Tensor:
-    """Give each pixel the most common label of its superpixel, the smallest of equal ones.
-
-    Parameters
-    ----------
-    own : (B, Y, X) tensor of int64
-        Labels in 0..q - 1.
-    batch : Batch
-        Its superpixels; pixels that are not valid have no say.
-    width : int
-        Number of responses q.
-    """
-    superpixels = batch.superpixels
-    if superpixels is None:
-        raise ValueError("The batch has no superpixels")
-    count = int(superpixels.max()) + 1
-    first = torch.arange(len(own), device=own.device) * count
-    superpixels = superpixels + first[:, None, None]  # unique over the batch
-    valid = batch.valid
-    winner = majority(superpixels[valid], own[valid], len(own) * count, width)
-    return winner[superpixels]
-
-
-def spread(planes: list[Batch], most: int) -> list[Batch]:
-    """Take every n-th plane, so that there are at most so many."""
-    return planes[:: max(1, -(-len(planes) // most))]
-
-
 def _even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
     """Spread crops evenly over the planes, at least one on each plane taken."""
     if not planes:
         return []
-    chosen = spread(planes, most)
+    chosen = planes[:: -(-len(planes) // most)]
     n = math.isqrt(most // len(chosen))  # along each axis
     crops = []
     for one in chosen:

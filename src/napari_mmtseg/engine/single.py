@@ -44,7 +44,7 @@ def learn(
     optimiser = torch.optim.SGD(network.parameters(), method.learning_rate, method.momentum)
     fewest = max(method.min_labels, len(working.painted))
 
-    seen = survey(working.planes) if method.crop_px else working.planes
+    seen = survey(working.planes, method)
     drawn = batches(working.planes, method, generator)
     for t in range(method.n_iterations):
         batch = next(drawn)

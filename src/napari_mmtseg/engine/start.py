@@ -59,7 +59,7 @@ def start(
         if initial is not None:
             set_weights(networks[number], initial[number])
     if initial is None and method.start == "image":
-        _start_from_image(networks, survey(working.planes), working.painted)
+        _start_from_image(networks, survey(working.planes, method), working.painted)
     return networks
 
 
