@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from napari_mmtseg._napari.demo import open_widget, wait
+from napari_mmtseg._napari.widgets import SegmentWidget
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -17,8 +18,7 @@ def main() -> None:
 def take(sample: str) -> None:
     """Segment a sample and save the window."""
     viewer, widget = open_widget(sample)
-    widget.run()
-    wait(lambda: not widget.running)
+    run(widget)
     viewer.window.screenshot(str(IMAGES / f"{sample}.png"), canvas_only=False)
     viewer.close()
 
@@ -26,8 +26,7 @@ def take(sample: str) -> None:
 def take_comparison() -> None:
     """Compare the nuclei found with their ground truth and save the window."""
     viewer, widget = open_widget("nuclei")
-    widget.run()
-    wait(lambda: not widget.running)
+    run(widget)
     viewer.window.remove_dock_widget(widget)
     _, compare = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Compare")
     compare.foreground.setChecked(True)
@@ -36,6 +35,20 @@ def take_comparison() -> None:
     compare.show_errors()
     viewer.window.screenshot(str(IMAGES / "compare.png"), canvas_only=False)
     viewer.close()
+
+
+def run(widget: SegmentWidget) -> None:
+    """Run and wait for the result.
+
+    Raises
+    ------
+    RuntimeError
+        If there is none.
+    """
+    widget.run()
+    wait(lambda: not widget.running)
+    if widget.model is None:
+        raise RuntimeError(widget.panel.status.text())
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ class NetworkMethod(LearningMethod):
         step=0.1,
     )
     learning_rate: float = setting(
-        0.1, "Learning rate", "Step size of gradient descent.", ge=1e-6, le=10, step=0.01
+        0.1, "Learning rate", "Step size of gradient descent.", ge=1e-6, le=10, step=0.001
     )
     momentum: float = setting(
         0.9, "Momentum", "Momentum of gradient descent.", ge=0, le=0.999, step=0.05

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
 from napari_mmtseg.settings import Method, Setting
@@ -61,7 +69,7 @@ class SettingsForm(QWidget):
         """Show these settings."""
         self.blockSignals(True)
         for name, field in self._fields.items():
-            field.value = getattr(method, name)
+            _show(field, getattr(method, name))
         self.blockSignals(False)
         self.changed.emit()
 
@@ -103,6 +111,16 @@ class SettingsForm(QWidget):
             if one.step is not None:
                 options["step"] = one.step
         field = create_widget(value=one.default, annotation=one.type, options=options)
+        _show(field, one.default)
         field.native.setMinimumWidth(_NARROW)
         field.changed.connect(lambda: self.changed.emit())
         return field
+
+
+def _show(field: Any, value: Any) -> None:
+    """Show a value with all its digits: a box for numbers would round it to those of its step."""
+    box = field.native
+    if isinstance(value, float) and isinstance(box, QDoubleSpinBox):
+        exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+        box.setDecimals(max(box.decimals(), -int(exponent)))
+    field.value = value
