@@ -36,11 +36,20 @@ class NetworkMethod(LearningMethod):
         0,
         "Labels at most",
         "How many labels the result may have. Labels that look alike are merged until so many "
-        "are left; automatic keeps what the training found.",
+        "are left; automatic keeps as many as tell most about the image (Variance explained).",
         ge=0,
         le=512,
         zero="automatic",
         basic=True,
+    )
+    explained: float = setting(
+        1.0,
+        "Variance explained",
+        "With automatic labels: merge those that look alike while the others still explain this "
+        "share of the variance between their mean intensities; 1 keeps all that training found.",
+        ge=0,
+        le=1,
+        step=0.05,
     )
     n_iterations: int = setting(
         60,
@@ -186,12 +195,14 @@ class MMT(NetworkMethod):
             "borders": "zero",
             "vote_border": 0.0,
             "sharpening_px": 0,
+            "explained": 1.0,
         },
         "nuclei": {"n_labels": 2},
-        "photographs": {"vote_border": 0.65, "sharpening_px": 0},
+        "photographs": {"vote_border": 0.65, "sharpening_px": 0, "explained": 1.0},
     }
     has_uncertainty = True
 
+    explained: float = changed(NetworkMethod, "explained", 0.95)
     n_iterations: int = changed(NetworkMethod, "n_iterations", 10)
     width: int = changed(NetworkMethod, "width", 16)
     scribble_weight: float = changed(NetworkMethod, "scribble_weight", 20.0)

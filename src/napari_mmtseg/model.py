@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine
 from napari_mmtseg.arrays import Planes, Scaling, several
-from napari_mmtseg.engine.merging import cut, merges
+from napari_mmtseg.engine.merging import cut, fewest, merges
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.methods import method_from_dict
 from napari_mmtseg.pieces import pieces
@@ -82,7 +82,7 @@ class Model:
         ----------
         n_labels : int, optional
             Merge clusters that look alike until so many labels are left. By default the method's
-            own setting decides.
+            own settings decide.
 
         Raises
         ------
@@ -90,12 +90,15 @@ class Model:
             If n_labels is less than 1.
         """
         if n_labels is None:
-            n_labels = getattr(self.method, "n_labels", 0) or self.n_clusters
+            n_labels = getattr(self.method, "n_labels", 0)
             if not np.ptp(self.colours, axis=0).any():
                 n_labels = 1  # learned on a constant image, where only the border differs
-        if n_labels < 1:
+        elif n_labels < 1:
             raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
         order = merges(self.colours, self.sizes, self.classes, self.groups)
+        if n_labels == 0:
+            share = getattr(self.method, "explained", 1.0)
+            n_labels = fewest(order, self.colours, self.sizes, self.classes, share)
         return cut(order, self.sizes, self.classes, n_labels)
 
     @overload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 
 import numpy as np
@@ -94,3 +95,49 @@ def cut(
             number[name] = next(free)
     labels: NDArray[np.int64] = number[group]
     return labels
+
+
+def fewest(
+    order: NDArray[np.int64],
+    colours: NDArray[np.floating],
+    sizes: NDArray[np.integer],
+    classes: NDArray[np.integer],
+    share: float,
+) -> int:
+    """Find the smallest number of labels that explain a share of the variance between clusters.
+
+    Parameters
+    ----------
+    order : (M, 2) array
+        From `merges`.
+    colours, sizes, classes
+        As for `merges`.
+    share : float
+        0 to 1. The variance is that of the clusters' mean intensities, weighted by their sizes.
+
+    Returns
+    -------
+    int
+        2 or more, if there are as many clusters.
+    """
+    count = len(sizes)
+    if share >= 1:
+        return count
+
+    def explained(n_labels: int) -> bool:
+        within = _scatter(colours, sizes, cut(order, sizes, classes, n_labels))
+        return within <= (1 - share) * total
+
+    total = _scatter(colours, sizes, np.zeros(count, np.int64))
+    some = range(min(2, count), count)
+    return some.start + bisect.bisect_left(some, True, key=explained)
+
+
+def _scatter(
+    colours: NDArray[np.floating], sizes: NDArray[np.integer], labels: NDArray[np.int64]
+) -> float:
+    """Return the sum of squares of the clusters' colours around their labels' means."""
+    sums = np.zeros((int(labels.max()) + 1, colours.shape[1]))
+    np.add.at(sums, labels, colours * sizes[:, None])
+    means = sums / np.maximum(np.bincount(labels, sizes), 1e-9)[:, None]
+    return float((sizes[:, None] * (colours - means[labels]) ** 2).sum())
