@@ -98,10 +98,10 @@ def _timed(work: Callable[[], R]) -> tuple[float, R]:
 
 
 def _waiting(image: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return seconds to the first labels and to the result."""
+    """Return seconds to the first labels, as the widget shows them, and to the result."""
     start = time.perf_counter()
     run = segment_steps(image, MMT(), axes="YXS")
-    next(run).snapshot().predict(image, axes="YXS")
+    next(run).snapshot().predict_plane(np.moveaxis(image, -1, 0), draft=True)
     first = time.perf_counter() - start
     for _ in run:
         pass

@@ -31,6 +31,7 @@ class NetworkMethod(LearningMethod):
     """What the methods that start from many labels and lose some of them have in common."""
 
     takes_scribbles: ClassVar[bool] = True
+    draft: ClassVar[Mapping[str, Any]] = {"vote_border": 0.0, "sharpening_px": 0}
 
     n_labels: int = setting(
         0,
@@ -474,8 +475,8 @@ class _Information(LearningMethod):
     n_restarts: int = setting(
         1,
         "Restarts",
-        "Whole trainings from different random starts at most; the one with the lowest loss is "
-        "kept, and none follows a loss half way to the best possible.",
+        "Whole trainings from different random starts; the one with the lowest loss is kept. When "
+        "grouping objects, none follows a loss half way to the best possible.",
         ge=1,
         le=20,
     )
@@ -511,6 +512,7 @@ class IIC(_Information):
     summary = "Clusters that two views of a place agree on; one model for many images."
     source = "Ji et al., ICCV 2019"
     takes_scribbles = True
+    draft: ClassVar[Mapping[str, Any]] = {"sharpening_px": 0}
 
     n_labels: int = setting(
         3,

@@ -254,10 +254,14 @@ class Model:
             )
         return planes
 
-    def predict_plane(self, plane: NDArray[Any]) -> Labels:
-        """Label one plane of (C, Y, X), in the image's own values."""
+    def predict_plane(self, plane: NDArray[Any], *, draft: bool = False) -> Labels:
+        """Label one plane of (C, Y, X), in the image's own values.
+
+        A draft, for a passing look, leaves out what only refines the labels.
+        """
         pixels, valid = self.scaling.apply(plane)
-        clusters, _ = engine.predictor(self.weights, self.method)(pixels)
+        method = replace(self.method, **self.method.draft) if draft else self.method
+        clusters, _ = engine.predictor(self.weights, method)(pixels)
         return labelled(np.where(valid, clusters, -1), self.label_of(), self.method)
 
     def fill(

@@ -96,6 +96,8 @@ class Method:
     has_uncertainty: ClassVar[bool] = False
     takes_scribbles: ClassVar[bool] = False
     """Whether strokes of the user guide the training."""
+    draft: ClassVar[Mapping[str, Any]] = {}
+    """Settings that leave out what only refines the labels, for a passing look."""
 
     seed: int = setting(
         0,

@@ -180,7 +180,7 @@ def _drive(run: Run[Any], job: Job, wishes: queue.SimpleQueue[Any], out: IO[byte
 
 def _preview(step: Step, planes: Planes, plane: int) -> Labels:
     model: Model = step.snapshot()
-    return model.predict_plane(planes.plane(min(plane, len(planes) - 1)))
+    return model.predict_plane(planes.plane(min(plane, len(planes) - 1)), draft=True)
 
 
 def _alike(labels: Labels, before: Labels | None) -> Labels:

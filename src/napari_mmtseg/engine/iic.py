@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Learned, Prediction, Predictor, Step, Training, Weights
 from napari_mmtseg.engine.devices import choose, drive
-from napari_mmtseg.engine.iic_loss import information_loss, lowest_loss
+from napari_mmtseg.engine.iic_loss import information_loss
 from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, build
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.networks import freeze, get_weights, set_weights
@@ -88,7 +88,7 @@ def _train(sample: Sample, method: IIC, initial: Weights | None, device: torch.d
             )
             if stopped:
                 break
-        if stopped or runs[-1].loss <= lowest_loss(method.n_labels, method.balance) / 2:
+        if stopped:
             break
     best = min(runs, key=lambda run: run.loss)
     return _learned(best, drawer, sample, method)

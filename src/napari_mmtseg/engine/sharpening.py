@@ -94,9 +94,33 @@ def _round(probabilities: Tensor, pixels: Tensor, radius: int, least_contrast: f
 
 def _local_mean(values: Tensor, radius: int) -> Tensor:
     """Average over squares of 2 r + 1 pixels a side, smaller ones at the border."""
-    for side in ((2 * radius + 1, 1), (1, 2 * radius + 1)):
-        padding = tuple(n // 2 for n in side)
-        values = functional.avg_pool2d(
-            values, side, stride=1, padding=padding, count_include_pad=False
-        )
+    for axis in (2, 3):
+        index = torch.arange(values.shape[axis], device=values.device)
+        first, last = (index - radius).clamp(min=0), (index + radius).clamp(max=len(index) - 1)
+        count = (last - first + 1).to(values)
+        sums = _window_sum(values, radius, axis)
+        values = sums.div_(count[:, None] if axis == 2 else count)
     return values
+
+
+def _window_sum(values: Tensor, radius: int, axis: int) -> Tensor:
+    """Sum over 2 r + 1 neighbours along an axis, zeros beyond the border.
+
+    Sums of 1, 2, 4, ... neighbours are put together: few passes over the memory, and, unlike with
+    running sums, each pixel's result depends on its own neighbours alone, to the last bit.
+    """
+    length = values.shape[axis]
+    padding = (0, 0, radius, radius) if axis == 2 else (radius, radius)
+    power = functional.pad(values, padding)  # sums of `size` neighbours from each place on
+    wanted, size, offset = 2 * radius + 1, 1, 0
+    total = torch.zeros_like(values)
+    while wanted:
+        if wanted & 1:
+            total += power.narrow(axis, offset, length)
+            offset += size
+        wanted >>= 1
+        if wanted:
+            left = power.shape[axis] - size
+            power = power.narrow(axis, 0, left) + power.narrow(axis, size, left)
+            size *= 2
+    return total
