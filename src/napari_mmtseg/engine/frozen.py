@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from napari_mmtseg.engine import Learned, Prediction, Predictor, Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
+from napari_mmtseg.engine.borders import regions
 from napari_mmtseg.engine.devices import choose
 from napari_mmtseg.engine.halves import halves
 from napari_mmtseg.engine.losses import IGNORED
@@ -24,7 +25,6 @@ from napari_mmtseg.engine.networks import (
     set_weights,
     winners,
 )
-from napari_mmtseg.engine.region_tree import regions
 from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
 from napari_mmtseg.engine.sharpening import sharpened_groups
 from napari_mmtseg.engine.votes import decide, found_clusters, pooled, sureness

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage import segmentation
+from skimage.segmentation import watershed
 from torch import Tensor
-
-Responses = NDArray[np.floating]
+from torch.nn import functional
 
 _BLOCK = 1024
 _RADII = (1, 2, 4, 8)
@@ -25,43 +23,15 @@ _SMALL_PX = 200
 """Working pixels below which a region's borders count less, so that specks are absorbed."""
 
 
-@dataclass(frozen=True)
-class Tree:
-    """Small regions and the order in which they merge; any number of regions is a cut."""
-
-    superpixels: NDArray[np.int64]
-    """(Y, X): numbered from 0 to S - 1."""
-    merges: NDArray[np.int64]
-    """(S - 1, 2): regions that merge; row i makes region S + i."""
-    heights: NDArray[np.float64]
-    """(S - 1,): threshold at which each merge happens; never falls."""
-
-    def n_regions(self, threshold: float) -> int:
-        """Return how many regions borders of this strength leave."""
-        return len(self.merges) + 1 - int(np.searchsorted(self.heights, threshold))
-
-    def cut(self, n_regions: int) -> NDArray[np.int64]:
-        """Return the regions (Y, X), numbered from 0, the largest first.
-
-        Parameters
-        ----------
-        n_regions : int
-            1 or more; at most the small regions there are. Cuts are nested.
-        """
-        n_merges = min(max(len(self.merges) + 1 - n_regions, 0), len(self.merges))
-        root = np.arange(len(self.merges) + 1 + n_merges)
-        for i in reversed(range(n_merges)):
-            root[self.merges[i]] = root[len(self.merges) + 1 + i]
-        _, label = np.unique(root[: len(self.merges) + 1], return_inverse=True)
-        sizes = np.bincount(label, np.bincount(self.superpixels.ravel(), minlength=len(label)))
-        rank = np.empty(len(sizes), np.int64)
-        rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-        found: NDArray[np.int64] = rank[label][self.superpixels]
-        return found
-
-
 def regions(responses: Tensor, weakest_border: float) -> Tensor:
     """Find the regions that borders of a given strength leave; none crosses a block's border.
+
+    A border is strong where the clusters on both sides differ: chi-squared distance of the mean
+    responses in two windows that touch there, over eight directions and four window sizes, as in
+    gPb. Valleys of that strength are small regions (watershed), which merge across the weakest
+    border first. The strength of a border is its mean over the border's whole length, so a gap
+    does not leak, and gradual shading, which has no strong place, is not split. All happens at
+    half resolution.
 
     Blocks lie on a grid that belongs to the image: they bound the memory, and make the regions
     independent of how a large image is cut into chunks.
@@ -69,7 +39,8 @@ def regions(responses: Tensor, weakest_border: float) -> Tensor:
     Parameters
     ----------
     responses : (K, Y, X) tensor
-        As for `tree`.
+        Share of each cluster in each pixel, 0 to 1, that sum to 1. Hard ones would cut gradual
+        shading into bands.
     weakest_border : float
         Borders weaker than this vanish, 0 to 1.
 
@@ -77,33 +48,6 @@ def regions(responses: Tensor, weakest_border: float) -> Tensor:
     -------
     (Y, X) tensor of int64
         Numbered from 0 without gaps.
-    """
-    shares = responses.float().cpu().numpy()
-    found = np.empty(shares.shape[1:], np.int64)
-    count = 0
-    grid = itertools.product(*(range(0, n, _BLOCK) for n in shares.shape[1:]))
-    for top, left in grid:
-        here = np.s_[top : top + _BLOCK, left : left + _BLOCK]
-        block = tree(shares[:, *here])
-        found[here] = block.cut(block.n_regions(weakest_border)) + count
-        count = int(found[here].max()) + 1
-    return torch.from_numpy(found).to(responses.device)
-
-
-def tree(responses: Responses) -> Tree:
-    """Find small regions and merge them, those parted by the weakest border first.
-
-    A border is strong where the clusters on both sides differ: chi-squared distance of the mean
-    responses in two windows that touch there, over eight directions and four window sizes, as in
-    gPb. Valleys of that strength are the small regions (watershed). The strength of a border is
-    its mean over the border's whole length, so a gap does not leak, and gradual shading, which
-    has no strong place, is not split. All happens at half resolution.
-
-    Parameters
-    ----------
-    responses : (K, Y, X) array
-        Share of each cluster in each pixel, 0 to 1, that sum to 1. Hard ones would cut gradual
-        shading into bands.
 
     References
     ----------
@@ -112,23 +56,26 @@ def tree(responses: Responses) -> Tree:
     using local brightness, color, and texture cues", IEEE TPAMI 26, 2004.
     """
     shape = responses.shape[1:]
-    strengths = _strengths(_halved(responses.astype(np.float32, copy=False)))  # (R, Y, X)
+    found = np.empty(shape, np.int64)
+    count = 0
+    for top, left in itertools.product(*(range(0, n, _BLOCK) for n in shape)):
+        here = np.s_[top : top + _BLOCK, left : left + _BLOCK]
+        found[here] = _of_block(responses[:, *here].float(), weakest_border) + count
+        count = int(found[here].max()) + 1
+    return torch.from_numpy(found).to(responses.device)
+
+
+def _of_block(responses: Tensor, weakest_border: float) -> NDArray[np.int64]:
+    """Return the regions (Y, X) of a block of responses (K, Y, X)."""
+    half = functional.avg_pool2d(responses, 2, ceil_mode=True, count_include_pad=False)
+    strengths = _strengths(half.cpu().numpy())  # (R, y, x)
     # Large windows would leave no valley inside of small things.
     fine = strengths[:_FINE].mean(axis=0)
-    small = segmentation.watershed(ndimage.gaussian_filter(fine, 1.2, mode="nearest"))
-    strength = strengths.mean(axis=0)
-    small = np.maximum(small.astype(np.int64) - 1, 0)  # a flat plane has no valley
-    merges, heights = _merged(small, strength)
-    whole = small.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
-    return Tree(whole, merges, heights)
-
-
-def _halved(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    pad = [(0, n % 2) for n in planes.shape[1:]]
-    even = np.pad(planes, [(0, 0), *pad], mode="edge")
-    k, y, x = even.shape
-    found: NDArray[np.float32] = even.reshape(k, y // 2, 2, x // 2, 2).mean(axis=(2, 4))
-    return found
+    small = watershed(ndimage.gaussian_filter(fine, 1.2, mode="nearest")).astype(np.int64)
+    small = np.maximum(small - 1, 0)  # a flat plane has no valley
+    merged = _merged(small, strengths.mean(axis=0), weakest_border)[small]
+    whole: NDArray[np.int64] = merged.repeat(2, axis=0).repeat(2, axis=1)
+    return whole[: responses.shape[1], : responses.shape[2]]
 
 
 def _strengths(responses: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -172,9 +119,9 @@ def _borders(
 
 
 def _merged(
-    small: NDArray[np.int64], strength: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the merges (S - 1, 2) and their heights (S - 1,), weakest border first."""
+    small: NDArray[np.int64], strength: NDArray[np.float32], weakest_border: float
+) -> NDArray[np.int64]:
+    """Merge small regions across borders, the weakest first, and return each one's region (S,)."""
     sizes = np.bincount(small.ravel()).tolist()
     n = len(sizes)
     borders: list[dict[int, tuple[float, float]]] = [{} for _ in range(n)]
@@ -187,16 +134,16 @@ def _merged(
 
     heap = [(height(a, b), a, b) for a in range(n) for b in borders[a] if a < b]
     heapq.heapify(heap)
-    gone = bytearray(2 * n)
-    merges, heights = [], []
+    joined_into = list(range(n))  # merged regions get numbers from n on
     while heap:
         at, a, b = heapq.heappop(heap)
-        if gone[a] or gone[b]:
+        if at >= weakest_border:
+            break
+        if joined_into[a] != a or joined_into[b] != b:
             continue
-        gone[a] = gone[b] = True
-        merges.append((a, b))
-        heights.append(at)
         both = len(sizes)
+        joined_into[a] = joined_into[b] = both
+        joined_into.append(both)
         sizes.append(sizes[a] + sizes[b])
         joined = borders[a]
         for other, (length, total) in borders[b].items():
@@ -209,6 +156,9 @@ def _merged(
             for part in (a, b):
                 borders[other].pop(part, None)
             borders[other][both] = border
-            heapq.heappush(heap, (height(both, other), other, both))
-    rising = np.maximum.accumulate(np.array(heights, np.float64))
-    return np.array(merges, np.int64).reshape(-1, 2), rising
+            if (next_height := height(both, other)) < weakest_border:
+                heapq.heappush(heap, (next_height, other, both))
+    for region in reversed(range(len(joined_into))):
+        joined_into[region] = joined_into[joined_into[region]]
+    numbered: NDArray[np.int64] = np.unique(joined_into[:n], return_inverse=True)[1]
+    return numbered

@@ -4,14 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg.engine.region_tree import tree
+from napari_mmtseg.engine import borders
+from napari_mmtseg.engine.borders import regions
 
 
 def found(responses, weakest_border=0.7):
-    grown = tree(responses)
-    return grown.cut(grown.n_regions(weakest_border))
+    return regions(torch.from_numpy(responses), weakest_border).numpy()
 
 
 def soft(values, centres, width):
@@ -52,49 +53,42 @@ def test_a_step_is_found_across_shading():
 def test_textures_of_equal_mean_are_parted():
     y, x = np.mgrid[:96, :160]
     values = np.where(x < 80, y // 2 % 2, 0.5)  # stripes beside gray
-    labels = tree(soft(values, np.linspace(0, 1, 5), 0.1)).cut(2)
+    labels = found(soft(values, np.linspace(0, 1, 5), 0.1), 0.5)
     assert (labels[4:-4, 8:72] == labels[48, 40]).all()
     assert (labels[4:-4, 88:-8] == labels[48, 120]).all()
     assert labels[48, 40] != labels[48, 120]
 
 
-def test_blobs_and_their_ground_are_the_four_regions_with_the_strongest_borders(blobs):
-    labels = tree(blobs).cut(4)
+def test_blobs_and_their_ground_are_the_regions_with_the_strongest_borders(blobs):
+    labels = found(blobs, 0.5)
     assert labels.max() == 3
     assert len({labels[30, 30], labels[60, 80], labels[25, 90], labels[0, 0]}) == 4
 
 
-def test_cuts_are_nested_and_have_as_many_regions_as_asked_for(blobs):
-    found = tree(blobs)
-    finest = int(found.superpixels.max()) + 1
-    cuts = [found.cut(n) for n in (1, 2, 3, 5, 8, finest)]
-    assert [labels.max() + 1 for labels in cuts] == [1, 2, 3, 5, 8, finest]
+def test_stronger_borders_leave_fewer_regions_each_made_of_whole_finer_ones(blobs):
+    cuts = [found(blobs, border) for border in (2, 0.8, 0.5, 0.2, 0.05, 0)]
+    counts = [int(labels.max()) + 1 for labels in cuts]
+    assert counts[0] == 1
+    assert counts == sorted(counts)
+    assert counts[-1] > 20
     for coarse, fine in itertools.pairwise(cuts):
         pairs = np.unique(np.stack([fine.ravel(), coarse.ravel()]), axis=1)
-        assert pairs.shape[1] == fine.max() + 1  # each fine region lies in one coarse region
-    assert_array_equal(found.cut(finest + 9), cuts[-1])
-
-
-def test_regions_are_numbered_by_size(blobs):
-    assert (np.diff(np.bincount(tree(blobs).cut(6).ravel())) <= 0).all()
-
-
-def test_heights_rise_and_a_higher_threshold_leaves_fewer_regions(blobs):
-    found = tree(blobs)
-    assert (np.diff(found.heights) >= 0).all()
-    counts = [found.n_regions(t) for t in (0, 0.2, 0.5, 0.8, 2)]
-    assert counts == sorted(counts, reverse=True)
-    assert counts[-1] == 1
+        assert pairs.shape[1] == fine.max() + 1
+    for labels in cuts:
+        assert len(np.unique(labels)) == labels.max() + 1
 
 
 def test_the_order_of_the_clusters_does_not_matter(blobs):
-    assert (found(blobs[::-1]) == found(blobs)).mean() > 0.99
+    assert (found(blobs[::-1].copy()) == found(blobs)).mean() > 0.99
 
 
-def test_the_same_responses_give_the_same_tree(blobs):
-    one, other = tree(blobs), tree(blobs.copy())
-    assert_array_equal(one.merges, other.merges)
-    assert_array_equal(one.cut(5), other.cut(5))
+def test_no_region_crosses_a_blocks_border(blobs, monkeypatch):
+    whole = found(blobs)
+    monkeypatch.setattr(borders, "_BLOCK", 64)
+    labels = found(blobs)
+    assert not set(labels[:, :64].ravel()) & set(labels[:, 64:].ravel())
+    np.testing.assert_array_equal(found(blobs[:, :64, :64].copy()), labels[:64, :64])
+    assert whole[0, 0] == whole[0, -1]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (5, 5), (33, 50)])
