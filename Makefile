@@ -52,6 +52,7 @@ endif
 # How fast and how steady the default engine is on this machine.
 bench-engine: $(READY)
 	$(BIN)/python -m benchmarks.engine $(if $(wildcard $(DATA)/bsds500),--data $(DATA)/bsds500)
+	$(WINDOW) $(BIN)/python -m benchmarks.window
 
 $(READY): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)
