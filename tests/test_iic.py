@@ -83,7 +83,7 @@ def test_sharpening_brings_borders_to_the_edges_of_the_image():
 
 
 def test_two_kinds_of_pixels_are_told_apart(halves):
-    settings = {"n_iterations": 20, "width": 4, "n_crops": 2, "n_labels": 2}
+    settings = {"n_iterations": 40, "width": 4, "n_crops": 2, "n_labels": 2}
     labels = segment(halves, IIC(**{**QUICK, **settings}))
     left, right = labels[:, :17], labels[:, 23:]
     assert set(np.unique(labels)) == {1, 2}

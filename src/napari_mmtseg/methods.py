@@ -523,9 +523,10 @@ class IIC(_Information):
         basic=True,
     )
     n_iterations: int = setting(
-        120,
+        200,
         "Iterations",
-        "Training steps; each trains the auxiliary head, then the main head.",
+        "Training steps; each trains the auxiliary head, then the main head, and makes the next "
+        "one a little smaller.",
         ge=1,
         le=100_000,
         basic=True,

@@ -69,6 +69,7 @@ def _train(sample: Sample, method: IIC, initial: Weights | None, device: torch.d
         network = build(sample.n_channels, method, generator, initial)
         network.to(device, getattr(torch, method.precision))
         optimiser = torch.optim.Adam(network.parameters(), method.learning_rate)
+        falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_iterations)
         run = _Run(network, torch.full((2, method.n_heads), torch.nan))
         runs.append(run)
         stopped = None
@@ -81,6 +82,7 @@ def _train(sample: Sample, method: IIC, initial: Weights | None, device: torch.d
                 optimiser.step()
                 _follow(run.losses[head], losses.detach().cpu())
 
+            falling.step()
             counts = (len(main.unique()),)
             snapshot = partial(_learned, run, drawer, sample, method, pairs)
             stopped = yield Step(
