@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 import torch
@@ -40,7 +42,8 @@ def drive(
     """
     device = choose(name)
     try:
-        return (yield from run(device))
+        with _memory_kept():
+            return (yield from run(device))
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
@@ -62,3 +65,32 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(
         sign in str(error) for sign in ("out of memory", "can't allocate memory")
     )
+
+
+# Names and values of glibc's malloc.h, and where its own adaptation of the thresholds ends.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_USUAL = {_M_MMAP_THRESHOLD: 32 * 2**20, _M_TRIM_THRESHOLD: 64 * 2**20}
+_KEPT = 2**31 - 1
+
+
+@contextlib.contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Let the C library keep freed memory during a training, and give it back at the end.
+
+    By default glibc hands large tensors back to the kernel at each step and gets them anew, which
+    takes up to half of the time. Other C libraries are left alone.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        adjust, give_back = library.mallopt, library.malloc_trim
+    except (AttributeError, OSError, TypeError):
+        yield
+        return
+    for threshold in _USUAL:
+        adjust(threshold, _KEPT)
+    try:
+        yield
+    finally:
+        for threshold, value in _USUAL.items():
+            adjust(threshold, value)
+        give_back(0)

@@ -44,7 +44,8 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map pixels (B, C, Y, X) in 0..1 to responses (B, q, Y, X)."""
-        features = pixels
+        # With the channels side by side, convolutions on a processor take two thirds of the time.
+        features = pixels.contiguous(memory_format=torch.channels_last)
         for conv, norm in self.blocks():
             features = norm(torch.relu_(conv(features)))
         responses: Tensor = self.bn3(self.conv3(features))

@@ -69,7 +69,7 @@ def sharpened_groups(
     likeliest = torch.stack([votes[:, own].amax(1) for own in members], 1)  # (B, G, Y, X)
     total = torch.stack([votes[:, own].sum(1) for own in members], 1)  # (B, G, Y, X)
     total = sharpened(total / total.sum(1, keepdim=True), pixels, radius, least_contrast)
-    return votes / likeliest.clamp_min(1e-30)[:, groups] * total[:, groups]
+    return votes * (total / likeliest.clamp_min(1e-30))[:, groups]
 
 
 def _round(probabilities: Tensor, pixels: Tensor, radius: int, least_contrast: float) -> Tensor:
