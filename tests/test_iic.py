@@ -248,7 +248,20 @@ def test_clusters_take_the_class_they_meet_most():
     counts, names = count_strokes([(clusters, strokes)], 4)
     assert counts.tolist() == [[2, 1], [0, 1], [0, 0], [0, 0]]
     colours = np.array([[0.0], [1.0], [0.9], [0.2]])
-    assert name_clusters(counts, names, colours).tolist() == [5, 9, 9, 5]
+    sizes = np.array([30, 30, 30, 10])
+    assert name_clusters(counts, names, colours, sizes).tolist() == [5, 9, 9, 5]
+
+
+def test_strokes_count_by_the_area_that_each_stands_for():
+    """Nuclei are painted densely and the ground thinly; a mixed cluster is mostly ground."""
+    counts = np.array([[400, 0], [0, 100], [60, 40]])  # nuclei, ground
+    colours, names = np.array([[0.9], [0.1], [0.4]]), np.array([1, 2])
+    few_nuclei = np.array([1_000, 50_000, 5_000])
+    assert name_clusters(counts, names, colours, few_nuclei).tolist() == [1, 2, 2]
+    evenly = np.array([40_000, 10_000, 10_000])
+    assert name_clusters(counts, names, colours, evenly).tolist() == [1, 2, 1]
+    together = np.array([0, 1, 1])
+    assert name_clusters(counts, names, colours, few_nuclei, together).tolist() == [1, 2, 2]
 
 
 @pytest.mark.parametrize("method", [TINY, MMT(n_iterations=4, width=8)])

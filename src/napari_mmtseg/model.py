@@ -218,7 +218,7 @@ class Model:
         counts, names = count_strokes(painted, self.n_clusters)
         if counts.any(axis=0).sum() < 2:
             raise ValueError("The scribbles must hold at least two classes: paint a second one")
-        classes = name_clusters(counts, names, self.colours)
+        classes = name_clusters(counts, names, self.colours, self.sizes, self.groups)
         weights = engine.regrouped(self.weights, self.method, classes)
         return replace(self, weights=weights, classes=classes)
 

@@ -160,7 +160,7 @@ def _learned(
         # A stroke inside of an object meets the clusters of its rim unless their borders are sharp.
         predict = predictor(regrouped(weights, np.arange(len(sizes))), method)
         strokes = [(predict(p)[0], s) for p, s in zip(sample.pixels, sample.scribbles, strict=True)]
-        classes = name_clusters(*count_strokes(strokes, len(sizes)), means)
+        classes = name_clusters(*count_strokes(strokes, len(sizes)), means, sizes, groups)
     weights = regrouped(weights, classes if classes.any() else groups)
     return Learned(weights, means, sizes, classes, groups)
 
