@@ -45,8 +45,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data", type=Path, help="a BSDS500 folder, for the agreement of seeds")
     parser.add_argument("--images", type=int, default=5)
+    parser.add_argument("--profile", action="store_true", help="where an iteration's time goes")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.profile:
+        print(_profile(immunohistochemistry()))
+        return
     if args.peak:
         print(_peak_mib(args.peak))
         return
@@ -115,6 +119,17 @@ def _paper_step(image: NDArray[np.uint8], repeats: int) -> float:
     times = [_timed(lambda: next(run))[0] for _ in range(repeats)]
     run.close()
     return median(times)
+
+
+def _profile(image: NDArray[np.uint8]) -> str:
+    """Return a table of where the time of an iteration of the preset "paper" goes."""
+    run = segment_steps(image, MMT.preset("paper"), axes="YXS")
+    next(run)
+    with torch.profiler.profile() as profile:
+        next(run)
+    run.close()
+    table: str = profile.key_averages().table("self_cpu_time_total", row_limit=12)
+    return table
 
 
 def _plain_step(image: NDArray[np.uint8], repeats: int) -> float:
