@@ -37,7 +37,7 @@ DATA := ../shared/data
 FEW := ,n_iterations=20
 TWO := ,n_labels=2
 smoke = $(BIN)/python -m benchmarks table --output bench-output/smoke-$(1) \
-	--methods blank KMeans:grid Felzenszwalb:grid $(foreach net,Kanezaki Kim MMT,$(net)$(FEW)$(2))
+	--methods blank KMeans:grid Felzenszwalb:grid $(foreach net,Kanezaki$(FEW) Kim$(FEW) MMT,$(net)$(2))
 
 bench-smoke: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
