@@ -135,13 +135,6 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
     return predict
 
 
-def regrouped(weights: Weights, groups: NDArray[np.int64]) -> Weights:
-    """Return weights whose predictor sharpens the borders between other groups of clusters."""
-    each = np.zeros_like(weights["halves"])
-    each[weights["clusters"]] = 1 + groups
-    return {**weights, "halves": each}
-
-
 def part(weights: Weights, prefix: str) -> dict[str, NDArray[np.generic]]:
     """Return the weights whose names begin with the prefix, without it."""
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
