@@ -1,8 +1,13 @@
 """What all tests share."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+
+DATA = Path(os.environ.get("MMTSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 # Small tensors gain nothing from a second thread, and the tests run beside other work.
 torch.set_num_threads(1)
@@ -21,6 +26,19 @@ def rgb():
     image[:, :16, 1:] //= 3
     image[:, 16:, :2] //= 3
     return image
+
+
+@pytest.fixture
+def real():
+    """Find a file or folder of the real images, which are too large for the repository."""
+
+    def find(*parts):
+        path = DATA.joinpath(*parts)
+        if not path.exists():
+            pytest.skip(f"there is no {path}; set MMTSEG_DATA to the folder that holds the data")
+        return path
+
+    return find
 
 
 def _discs():

@@ -1,8 +1,6 @@
 """Test the agreement scores on cases worked out by hand and against scikit-learn."""
 
-import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +11,6 @@ from sklearn.metrics import adjusted_rand_score, rand_score
 from sklearn.metrics.cluster import contingency_matrix
 
 from napari_mmtseg import metrics
-
-DEFAULT_BSDS = Path(__file__).parents[1].parent / "shared" / "data" / "bsds500"
-BSDS = Path(os.environ.get("MMTSEG_BSDS500", DEFAULT_BSDS))
 
 # Label 0 overlaps true 5 by 2 and true 9 by 1; label 7 overlaps true 9 by 3.
 LABELS = np.array([[0, 0, 0], [7, 7, 7]])
@@ -334,13 +329,9 @@ def test_thousands_of_labels_are_matched_in_seconds():
     assert metrics.hungarian_accuracy(labels, truth) == pytest.approx(0.6 * 0.7, abs=1e-3)
 
 
-@pytest.mark.skipif(
-    not (BSDS / "groundTruth" / "val").is_dir(),
-    reason=f"no Berkeley data at {BSDS}: set MMTSEG_BSDS500 to its folder",
-)
-def test_blank_pictures_score_what_is_known_on_the_berkeley_val_images():
+def test_blank_pictures_score_what_is_known_on_the_berkeley_val_images(real):
     accuracies = []
-    for file in sorted((BSDS / "groundTruth" / "val").glob("*.mat")):
+    for file in sorted(real("bsds500", "groundTruth", "val").glob("*.mat")):
         people = [each["Segmentation"][0, 0] for each in loadmat(file)["groundTruth"][0]]
         blank = np.zeros(people[0].shape, int)
         accuracies.append(np.mean([metrics.hungarian_accuracy(blank, truth) for truth in people]))

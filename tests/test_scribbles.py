@@ -1,8 +1,5 @@
 """Strokes of the user guide the training, and their classes keep their numbers."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -12,7 +9,6 @@ from tifffile import imread
 from napari_mmtseg import MMT, Felzenszwalb, Kanezaki, Kim, KMeans, load, segment, train
 from napari_mmtseg.methods import METHODS, NetworkMethod
 
-DATA = Path(os.environ.get("MMTSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 GUIDED = [cls for cls in METHODS.values() if issubclass(cls, NetworkMethod)]
 guided = pytest.mark.parametrize("cls", GUIDED, ids=[cls.__name__ for cls in GUIDED])
 DISC, GROUND = 5, 2
@@ -53,11 +49,8 @@ def test_two_strokes_change_the_result_where_they_should(cls, scene):
         assert (after[strokes == value] == value).mean() > 0.95
 
 
-def test_two_strokes_change_a_real_image_where_they_should():
-    path = DATA / "microscopy" / "hela_cells_yxc.tif"
-    if not path.is_file():
-        pytest.skip(f"there is no {path}; set MMTSEG_DATA to the folder that holds the data")
-    image = imread(path)
+def test_two_strokes_change_a_real_image_where_they_should(real):
+    image = imread(real("microscopy", "hela_cells_yxc.tif"))
     blue = ndimage.gaussian_filter(image[..., 2].astype(float), 2)
     nuclei = blue > threshold_otsu(blue)
     strokes = np.zeros(nuclei.shape, np.uint8)
