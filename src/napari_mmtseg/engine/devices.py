@@ -40,10 +40,15 @@ def drive(
     MemoryError
         If the processor's memory is too small as well.
     """
-    device = choose(name)
+    with _memory_kept():
+        return (yield from _driven(choose(name), run))
+
+
+def _driven(
+    device: torch.device, run: Callable[[torch.device], Generator[S, bool | None, R]]
+) -> Generator[S, bool | None, R]:
     try:
-        with _memory_kept():
-            return (yield from run(device))
+        return (yield from run(device))
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
