@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from napari_mmtseg._napari.demo import open_widget, wait
-from napari_mmtseg._napari.widgets import SegmentWidget
+from napari_mmtseg._napari.demo import open_widget, run, wait
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -35,20 +34,6 @@ def take_comparison() -> None:
     compare.show_errors()
     viewer.window.screenshot(str(IMAGES / "compare.png"), canvas_only=False)
     viewer.close()
-
-
-def run(widget: SegmentWidget) -> None:
-    """Run and wait for the result.
-
-    Raises
-    ------
-    RuntimeError
-        If there is none.
-    """
-    widget.run()
-    wait(lambda: not widget.running)
-    if widget.model is None:
-        raise RuntimeError(widget.panel.status.text())
 
 
 if __name__ == "__main__":

@@ -44,6 +44,14 @@ def wait(until: Callable[[], bool], seconds: float = _PATIENCE_SECONDS) -> None:
         time.sleep(0.01)
 
 
+def run(widget: SegmentWidget) -> None:
+    """Press Run and wait for the result, or say why there is none and leave."""
+    widget.run()
+    wait(lambda: not widget.running)
+    if widget.model is None:
+        raise SystemExit(f"The run failed: {widget.panel.status.text()}")
+
+
 def main() -> None:
     """Run the demo; with --output, save labels and a screenshot and leave."""
     parser = argparse.ArgumentParser(description="Segment a sample stack in napari with MMT.")
@@ -51,13 +59,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="save labels and screenshot here, and leave")
     arguments = parser.parse_args()
     viewer, widget = open_widget(arguments.sample)
-    widget.run()
     if arguments.output is None:
+        widget.run()
         napari.run()
         return
-    wait(lambda: not widget.running)
-    if widget.model is None:
-        raise SystemExit(f"The run failed: {widget.panel.status.text()}")
+    run(widget)
     QApplication.processEvents()
     save(viewer, arguments.output, arguments.sample)
     print(f"{widget.panel.status.text()} Labels and screenshot are in {arguments.output.resolve()}")
