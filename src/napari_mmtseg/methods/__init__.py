@@ -1,0 +1,47 @@
+"""The catalogue: every method with its settings, each declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari_mmtseg.methods.classical import Felzenszwalb, KMeans
+from napari_mmtseg.methods.information import IIC, ObjectIIC
+from napari_mmtseg.methods.networks import MMT, Kanezaki, Kim, NetworkMethod
+from napari_mmtseg.settings import Method
+
+__all__ = [
+    "IIC",
+    "METHODS",
+    "MMT",
+    "Felzenszwalb",
+    "KMeans",
+    "Kanezaki",
+    "Kim",
+    "NetworkMethod",
+    "ObjectIIC",
+    "method_from_dict",
+]
+
+METHODS: dict[str, type[Method]] = {
+    cls.__name__: cls for cls in (MMT, IIC, Kim, Kanezaki, KMeans, Felzenszwalb)
+}
+
+
+def method_from_dict(data: Mapping[str, Any]) -> Method:
+    """Make a method from the data that `Method.to_dict` gives.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the method or a setting is unknown, or a value is out of its range.
+    """
+    values = dict(data)
+    name = values.pop("method", None)
+    if name not in METHODS:
+        raise ValueError(f"The method must be one of {', '.join(METHODS)}, got {name!r}")
+    cls = METHODS[name]
+    unknown = sorted(set(values) - {one.name for one in cls.settings()})
+    if unknown:
+        raise ValueError(f"{name} has no setting {', '.join(unknown)}")
+    return cls(**values)
