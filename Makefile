@@ -34,6 +34,7 @@ screenshots: $(READY)
 
 # The state of things in a few minutes: the development data where it is, else a generated stack.
 DATA := ../shared/data
+BOTH := $(and $(wildcard $(DATA)/bsds500),$(wildcard $(DATA)/dsb2018))
 FEW := ,n_iterations=20
 TWO := ,n_labels=2
 smoke = $(BIN)/python -m benchmarks table --output bench-output/smoke-$(1) \
@@ -42,7 +43,7 @@ smoke = $(BIN)/python -m benchmarks table --output bench-output/smoke-$(1) \
 bench-smoke: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	rm -rf bench-output/smoke-*
-ifneq ($(and $(wildcard $(DATA)/bsds500),$(wildcard $(DATA)/dsb2018)),)
+ifneq ($(BOTH),)
 	$(call smoke,bsds500) --data $(DATA)/bsds500 --kind bsds500 --subset 2
 	$(call smoke,dsb2018,$(TWO)) --data $(DATA)/dsb2018 --kind dsb2018 --subset "colour_4d*,dark_2c*"
 else
@@ -51,7 +52,8 @@ endif
 
 # How fast and how steady the default engine is on this machine.
 bench-engine: $(READY)
-	$(BIN)/python -m benchmarks.engine $(if $(wildcard $(DATA)/bsds500),--data $(DATA)/bsds500)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python -m benchmarks.engine $(if $(BOTH),--data $(DATA))
 	$(WINDOW) $(BIN)/python -m benchmarks.window
 
 $(READY): pyproject.toml constraints.txt | system

@@ -1,19 +1,20 @@
-"""Measure the default engine: waiting time, cost, memory, agreement of seeds.
+"""Measure the default engine against its aims: waiting, cost, memory, steadiness, scores.
 
-    python -m benchmarks.engine [--repeats 3] [--data BSDS500 --images 5]
+    python -m benchmarks.engine [--data DIR]
 
-Prints a Markdown table. Scores on images with ground truth are those of
-``python -m benchmarks table``.
+Prints a Markdown table. DIR holds the folders bsds500 and dsb2018, as
+``python -m benchmarks table`` reads them; without it there are no scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -28,71 +29,141 @@ from skimage.transform import resize
 from sklearn.metrics import adjusted_rand_score
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import datasets, provenance
+from benchmarks import contenders, datasets, provenance, running, scoring, summary
+from benchmarks.store import Store
 from napari_mmtseg import MMT, Kanezaki, Kim, segment, train
 from napari_mmtseg.segmentation import drain, segment_steps
 from napari_mmtseg.settings import Method
 
 R = TypeVar("R")
+Row = tuple[str, str, str]
+"""What is measured, the aim, the figure."""
 
 PAPER_ITERATIONS = 1000
+_SIDES = (256, 512, 1024, 2048, 4096)
+_SEEDS = range(5)
+
+FELZENSZWALB = "Felzenszwalb,scale=700,min_size=200,intensity=full"
+"""The best of the grid on all validation images of BSDS500; so is k = 2 for k-means."""
+K_MEANS = "KMeans:plain,n_labels=2"
+TWO = "MMT,n_labels=2"
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--data", type=Path, help="a BSDS500 folder, for the agreement of seeds")
-    parser.add_argument("--images", type=int, default=5)
+    parser.add_argument("--data", type=Path, help="a folder with bsds500 and dsb2018 in it")
+    parser.add_argument("--subset", default="all", help="of its images: N, or names")
+    parser.add_argument("--images", type=int, default=5, help="for the agreement of seeds")
+    parser.add_argument("--output", type=Path, default=Path("bench-output/engine"))
     parser.add_argument("--profile", action="store_true", help="where an iteration's time goes")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    tissue = immunohistochemistry()
     if args.profile:
-        print(_profile(immunohistochemistry()))
+        print(_profile(tissue))
         return
     if args.peak:
         print(_peak_mib(args.peak))
         return
-    tissue = immunohistochemistry()
-    print("| what | measured |\n| --- | --- |")
-
-    segment(tissue, MMT(), axes="YXS")
-    times = [_waiting(tissue) for _ in range(args.repeats)]
-    first, whole = (median(column) for column in zip(*times, strict=True))
-    _row("default, 512 x 512 RGB: whole / first labels", f"{whole:.1f} s / {first:.1f} s")
-
-    ours, plain = _paper_step(tissue, args.repeats), _plain_step(tissue, args.repeats)
-    _row("`paper` preset, an iteration, against a plain loop", f"{ours:.1f} s, {plain / ours:.1f}x")
-    literal = plain * PAPER_ITERATIONS
-    _row(f"default against the plain loop x {PAPER_ITERATIONS}", f"{literal / whole:.0f}x faster")
-
-    for side in (256, 512, 1024, 2048):
-        image = _of_side(tissue, side)
-        learning, model = _timed(partial(train, image, MMT(), axes="YXS"))
-        labelling, _ = _timed(partial(model.predict, image, axes="YXS"))
-        _row(f"{side} x {side}: training / labelling", f"{learning:.1f} s / {labelling:.1f} s")
-    result = drain(segment_steps(image, MMT(), axes="YXS"), None)
-    recolouring, _ = _timed(lambda: result.labels(2))
-    _row("recolouring 2048 x 2048 to two labels", f"{1000 * recolouring:.0f} ms")
-    command = [sys.executable, "-m", "benchmarks.engine", "--peak", "2048"]
-    peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    _row("peak memory beyond the import, 2048 x 2048 RGB", f"{peak} MiB")
-
-    if args.data:
-        found = datasets.subset(datasets.find(args.data, "bsds500"), str(args.images))
-        images = [picture.read()[0] for picture in found.pictures]
-        methods: tuple[type[Method], ...] = (MMT, Kim, Kanezaki)
-        for cls in methods:
-            agreement = np.mean([_agreement(image, cls) for image in images])
-            _row(f"{cls.__name__}, five seeds, {len(images)} images: ARI", f"{agreement:.3f}")
-        mirrored = np.mean([_mirrored(image) for image in images])
-        _row("MMT, image against its mirror image: ARI", f"{mirrored:.3f}")
+    rows = itertools.chain(
+        _speed(tissue, args.repeats),
+        _growth(tissue),
+        _steadiness(args.data / "bsds500", args.images) if args.data else (),
+        _scores(args.data, args.subset, args.output) if args.data else (),
+    )
+    print("| what | aim | measured |\n| --- | --- | --- |")
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
     print("\n" + "\n".join(f"{name}: {value}" for name, value in provenance.facts().items()))
 
 
-def _row(what: str, measured: str) -> None:
-    print(f"| {what} | {measured} |", flush=True)
+def _speed(tissue: NDArray[np.uint8], repeats: int) -> Iterator[Row]:
+    segment(tissue, MMT(), axes="YXS")
+    times = [_waiting(tissue) for _ in range(repeats)]
+    first, whole = (median(column) for column in zip(*times, strict=True))
+    both = f"{whole:.1f} s / {first:.1f} s"
+    yield "default, 512 x 512 RGB: whole / first labels", "5 s / 0.7 s", both
+
+    plain = _plain_step(tissue, repeats)
+    ours, gflop = _paper_step(tissue, repeats)
+    literal = plain * PAPER_ITERATIONS / whole
+    yield f"default against the plain loop x {PAPER_ITERATIONS}", "1000x", f"{literal:.0f}x"
+    faster = f"{plain / ours:.1f}x ({plain:.1f} s, {ours:.1f} s)"
+    yield "`paper` preset, an iteration, against a plain loop", "3x", faster
+    limit = _matrix_product_gflops(repeats)
+    rate = f"{gflop / ours:.0f} of {limit:.0f} GFLOP/s ({gflop:.0f} GFLOP)"
+    yield "the same: arithmetic a second, of a matrix product's", "", rate
+
+
+def _growth(tissue: NDArray[np.uint8]) -> Iterator[Row]:
+    for side in _SIDES:
+        image = _of_side(tissue, side)
+        learning, model = _timed(partial(train, image, MMT(), axes="YXS"))
+        labelling, _ = _timed(partial(model.predict, image, axes="YXS"))
+        aim = "constant / linear" if side == _SIDES[0] else ""
+        measured = f"{learning:.1f} s / {labelling:.1f} s"
+        yield f"{side} x {side}: training / labelling", aim, measured
+    image = _of_side(tissue, 2048)
+    result = drain(segment_steps(image, MMT(), axes="YXS"), None)
+    recolouring, _ = _timed(lambda: result.labels(2))
+    yield "recolouring 2048 x 2048 to two labels", "200 ms", f"{1000 * recolouring:.0f} ms"
+    command = [sys.executable, "-m", "benchmarks.engine", "--peak", "2048"]
+    peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    yield "peak memory beyond the import, 2048 x 2048 RGB", "1 GB", f"{peak} MiB"
+
+
+def _steadiness(folder: Path, n_images: int) -> Iterator[Row]:
+    found = datasets.subset(datasets.find(folder, "bsds500"), str(n_images))
+    images = [picture.read()[0] for picture in found.pictures]
+    methods: tuple[type[Method], ...] = (MMT, Kim, Kanezaki)
+    for cls in methods:
+        agreement = np.mean([_agreement(image, cls) for image in images])
+        what = f"{cls.__name__}, five seeds, {len(images)} images: adjusted Rand"
+        yield what, "0.90" if cls is MMT else "", f"{agreement:.3f}"
+    mirrored = np.mean([_mirrored(image) for image in images])
+    yield "MMT, image against its mirror image: adjusted Rand", "", f"{mirrored:.3f}"
+
+
+def _scores(data: Path, subset: str, output: Path) -> Iterator[Row]:
+    names = [K_MEANS, FELZENSZWALB, "MMT:areas", "MMT:areas,output=regions"]
+    table, n = _table(data / "bsds500", "bsds500", names, subset, output)
+    kmeans, felzenszwalb, classes, regions = (table[name].scores for name in names)
+    on = f"BSDS500 val, {n} images, `areas`"
+    for what, key, aim in (("accuracy", "accuracy", "0.65"), ("covering", "covering", "0.57")):
+        measured = f"{regions[key]:.3f} against {felzenszwalb[key]:.3f}"
+        yield f"{on}: regions, {what}", f"{aim}, above Felzenszwalb", measured
+    measured = f"{classes['accuracy']:.3f} against {kmeans['accuracy']:.3f}"
+    yield f"{on}: classes, accuracy", "0.10 above k-means", measured
+
+    table, n = _table(data / "dsb2018", "dsb2018", ["otsu", TWO], subset, output)
+    images = list(table[TWO].values)
+    for kind in ("", "dark", "colour", "bright"):
+        some = [image for image in images if image.startswith(kind)]
+        if some:
+            ours, otsu = (
+                np.nanmean(table[name].of_images("foreground", some)) for name in (TWO, "otsu")
+            )
+            what = f"dsb2018, {len(some)} {kind or 'all'} images, two labels: foreground IoU"
+            aim = "above Otsu" if kind else "0.80, above Otsu"
+            yield what, aim, f"{ours:.3f} against {otsu:.3f}"
+
+
+def _table(
+    folder: Path, kind: str, names: list[str], subset: str, output: Path
+) -> tuple[dict[str, summary.Row], int]:
+    """Run what has no result yet, and return each contender's row and the number of images."""
+    dataset = datasets.subset(datasets.find(folder, kind), subset)
+    entrants = [contenders.parse(name) for name in names]
+    wanted = running.jobs(dataset, entrants, [0])
+    results, failed = running.run(wanted, Store(output / kind), threads=os.cpu_count() or 1)
+    if failed:
+        raise SystemExit(f"{len(failed)} runs failed; the same command tries them again")
+    rows = summary.rows(results, entrants, [0], scoring.COLUMNS[kind])
+    return {row.name: row for row in rows}, len(dataset.pictures)
 
 
 def _timed(work: Callable[[], R]) -> tuple[float, R]:
@@ -112,19 +183,30 @@ def _waiting(image: NDArray[np.uint8]) -> tuple[float, float]:
     return first, time.perf_counter() - start
 
 
-def _paper_step(image: NDArray[np.uint8], repeats: int) -> float:
-    """Return the median seconds of an iteration of the preset "paper"."""
+def _paper_step(image: NDArray[np.uint8], repeats: int) -> tuple[float, float]:
+    """Return the median seconds of an iteration of the preset "paper", and its GFLOP."""
     run = segment_steps(image, MMT.preset("paper"), axes="YXS")
-    next(run)
+    with FlopCounterMode(display=False) as counter:
+        next(run)
+    next(run)  # now it has all the memory that it needs
     times = [_timed(lambda: next(run))[0] for _ in range(repeats)]
     run.close()
-    return median(times)
+    return median(times), counter.get_total_flops() / 1e9
+
+
+def _matrix_product_gflops(repeats: int) -> float:
+    """Return how many GFLOP a second a product of large matrices reaches, in float32."""
+    n = 2048
+    a, b = torch.rand(n, n), torch.rand(n, n)
+    seconds = median(_timed(lambda: a @ b)[0] for _ in range(10 * repeats))
+    return float(2 * n**3 / seconds / 1e9)
 
 
 def _profile(image: NDArray[np.uint8]) -> str:
     """Return a table of where the time of an iteration of the preset "paper" goes."""
     run = segment_steps(image, MMT.preset("paper"), axes="YXS")
-    next(run)
+    for _ in range(3):  # until it has all the memory that it needs
+        next(run)
     with torch.profiler.profile() as profile:
         next(run)
     run.close()
@@ -193,7 +275,7 @@ def _status_kib(name: str) -> int:
 
 def _agreement(image: NDArray[np.uint8], cls: type[Method]) -> float:
     """Return the mean pairwise adjusted Rand index of five seeds."""
-    found = [segment(image, cls(seed=seed), axes="YXS").ravel() for seed in range(5)]
+    found = [segment(image, cls(seed=seed), axes="YXS").ravel() for seed in _SEEDS]
     return float(np.mean([adjusted_rand_score(a, b) for a, b in itertools.combinations(found, 2)]))
 
 

@@ -50,6 +50,20 @@ def test_a_step_is_found_across_shading():
     assert (labels[:, 82:-2] == labels[0, -1]).mean() > 0.98
 
 
+def test_a_border_between_regions_that_are_alike_inside_is_weaker():
+    ramps = np.repeat(np.tile(np.linspace(0, 1, 80), 2)[None], 96, axis=0)  # the second begins anew
+    step = np.repeat(np.repeat([0.0, 1.0], 80)[None], 96, axis=0)
+    centres = np.linspace(0, 1, 8)
+    assert found(soft(ramps, centres, 0.1), 0.6).max() == 0
+    assert found(soft(step, centres, 0.1), 0.6).max() == 1
+
+
+def test_specks_are_absorbed_before_large_regions(blobs):
+    speckled = blobs.copy()
+    speckled[:, 70:72, 20:22] = np.eye(8, dtype=np.float32)[7][:, None, None]
+    assert found(speckled, 0.5).max() == found(blobs, 0.5).max()
+
+
 def test_textures_of_equal_mean_are_parted():
     y, x = np.mgrid[:96, :160]
     values = np.where(x < 80, y // 2 % 2, 0.5)  # stripes beside gray

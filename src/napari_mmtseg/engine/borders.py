@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,12 @@ _RADII = (1, 2, 4, 8)
 _FINE = 2
 """How many of them show where the small regions lie."""
 _ORIENTATIONS = 8
-_SMALL_PX = 200
-"""Working pixels below which a region's borders count less, so that specks are absorbed."""
+_SMALL_PX = 4000
+"""Pixels, at half the working resolution, below which a region's borders count less."""
+_ABSORBING = 0.1
+"""How much less: the power of its share of that size. So specks are absorbed first."""
+_INSIDE = 0.25
+"""How much the insides of two regions decide beside their border: a power."""
 
 
 def regions(responses: Tensor, weakest_border: float) -> Tensor:
@@ -30,8 +35,9 @@ def regions(responses: Tensor, weakest_border: float) -> Tensor:
     responses in two windows that touch there, over eight directions and four window sizes, as in
     gPb. Valleys of that strength are small regions (watershed), which merge across the weakest
     border first. The strength of a border is its mean over the border's whole length, so a gap
-    does not leak, and gradual shading, which has no strong place, is not split. All happens at
-    half resolution.
+    does not leak, and gradual shading, which has no strong place, is not split; it counts less
+    where the two regions are alike inside, or one of them is small. All happens at half
+    resolution.
 
     Blocks lie on a grid that belongs to the image: they bound the memory, and make the regions
     independent of how a large image is cut into chunks.
@@ -67,13 +73,14 @@ def regions(responses: Tensor, weakest_border: float) -> Tensor:
 
 def _of_block(responses: Tensor, weakest_border: float) -> NDArray[np.int64]:
     """Return the regions (Y, X) of a block of responses (K, Y, X)."""
-    half = functional.avg_pool2d(responses, 2, ceil_mode=True, count_include_pad=False)
-    strengths = _strengths(half.cpu().numpy())  # (R, y, x)
+    pooled = functional.avg_pool2d(responses, 2, ceil_mode=True, count_include_pad=False)
+    half = pooled.cpu().numpy()  # (K, y, x)
+    strengths = _strengths(half)  # (R, y, x)
     # Large windows would leave no valley inside of small things.
     fine = strengths[:_FINE].mean(axis=0)
     small = watershed(ndimage.gaussian_filter(fine, 1.2, mode="nearest")).astype(np.int64)
     small = np.maximum(small - 1, 0)  # a flat plane has no valley
-    merged = _merged(small, strengths.mean(axis=0), weakest_border)[small]
+    merged = _merged(small, half, strengths.mean(axis=0), weakest_border)[small]
     whole: NDArray[np.int64] = merged.repeat(2, axis=0).repeat(2, axis=1)
     return whole[: responses.shape[1], : responses.shape[2]]
 
@@ -94,15 +101,18 @@ def _strengths(responses: NDArray[np.float32]) -> NDArray[np.float32]:
             for (dy, dx), total in zip(steps, apart, strict=True):
                 a = mean[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
                 b = mean[reach - dy : reach - dy + height, reach - dx : reach - dx + width]
-                total += (a - b) ** 2 / (a + b + 1e-6)
-        found.append(apart.max(axis=0) / 2)
+                total += _chi_squared(a, b)
+        found.append(apart.max(axis=0))
     return np.stack(found)
 
 
 def _borders(
     small: NDArray[np.int64], strength: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the pairs of neighbours (E, 2), their borders' lengths and summed strengths (E,)."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the pairs of neighbours (E, 2), and their borders' length and summed strength (E, 2).
+
+    A pair has the smaller number first.
+    """
     n = int(small.max()) + 1
     keys, values = [], []
     for axis in (0, 1):
@@ -115,36 +125,54 @@ def _borders(
     sums = np.bincount(inverse, np.concatenate(values), minlength=len(pairs)).astype(np.float64)
     lengths = np.bincount(inverse, minlength=len(pairs)).astype(np.float64)
     ends = np.stack([pairs // n, pairs % n], axis=1).astype(np.int64)
-    return ends, lengths, sums
+    return ends, np.stack([lengths, sums], axis=1)
 
 
 def _merged(
-    small: NDArray[np.int64], strength: NDArray[np.float32], weakest_border: float
+    small: NDArray[np.int64],
+    responses: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    weakest_border: float,
 ) -> NDArray[np.int64]:
     """Merge small regions across borders, the weakest first, and return each one's region (S,)."""
-    sizes = np.bincount(small.ravel()).tolist()
-    n = len(sizes)
+    n = int(small.max()) + 1
+    # Merged regions get numbers from n on.
+    sizes = np.zeros(2 * n)
+    sizes[:n] = np.bincount(small.ravel())
+    means = np.zeros((2 * n, len(responses)))
+    for mean, plane in zip(means.T, responses, strict=True):
+        mean[:n] = np.bincount(small.ravel(), plane.ravel()) / sizes[:n]
+
+    def height(
+        a: int | NDArray[np.int64], b: NDArray[np.int64], border: NDArray[np.float64]
+    ) -> list[float]:
+        length, total = border.T
+        inside = _chi_squared(means[a], means[b]).sum(-1)
+        size = np.minimum(np.minimum(sizes[a], sizes[b]) / _SMALL_PX, 1)
+        found: list[float] = (
+            (total / length) ** (1 - _INSIDE) * inside**_INSIDE * size**_ABSORBING
+        ).tolist()
+        return found
+
+    pairs, border = _borders(small, strength)
     borders: list[dict[int, tuple[float, float]]] = [{} for _ in range(n)]
-    for (a, b), length, total in zip(*(x.tolist() for x in _borders(small, strength)), strict=True):
+    for (a, b), (length, total) in zip(pairs.tolist(), border.tolist(), strict=True):
         borders[a][b] = borders[b][a] = (length, total)
-
-    def height(a: int, b: int) -> float:
-        length, total = borders[a][b]
-        return float(total / length * min(min(sizes[a], sizes[b]) / _SMALL_PX, 1) ** 0.25)
-
-    heap = [(height(a, b), a, b) for a in range(n) for b in borders[a] if a < b]
+    heights = height(pairs[:, 0], pairs[:, 1], border)
+    heap = [(at, a, b) for at, (a, b) in zip(heights, pairs.tolist(), strict=True)]
     heapq.heapify(heap)
-    joined_into = list(range(n))  # merged regions get numbers from n on
+    joined_into = list(range(n))
     while heap:
         at, a, b = heapq.heappop(heap)
         if at >= weakest_border:
             break
         if joined_into[a] != a or joined_into[b] != b:
             continue
-        both = len(sizes)
+        both = len(joined_into)
         joined_into[a] = joined_into[b] = both
         joined_into.append(both)
-        sizes.append(sizes[a] + sizes[b])
+        sizes[both] = sizes[a] + sizes[b]
+        means[both] = (sizes[a] * means[a] + sizes[b] * means[b]) / sizes[both]
         joined = borders[a]
         for other, (length, total) in borders[b].items():
             known = joined.get(other, (0.0, 0.0))
@@ -152,13 +180,23 @@ def _merged(
         del joined[a], joined[b]
         borders.append(joined)
         borders[a] = borders[b] = {}
-        for other, border in joined.items():
+        for other, one in joined.items():
             for part in (a, b):
                 borders[other].pop(part, None)
-            borders[other][both] = border
-            if (next_height := height(both, other)) < weakest_border:
-                heapq.heappush(heap, (next_height, other, both))
+            borders[other][both] = one
+        if joined:
+            others = list(joined)
+            heights = height(both, np.array(others), np.array(list(joined.values())))
+            for at, other in zip(heights, others, strict=True):
+                if at < weakest_border:
+                    heapq.heappush(heap, (at, other, both))
     for region in reversed(range(len(joined_into))):
         joined_into[region] = joined_into[joined_into[region]]
     numbered: NDArray[np.int64] = np.unique(joined_into[:n], return_inverse=True)[1]
     return numbered
+
+
+def _chi_squared(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Return the terms of the chi-squared distance of two shares, from 0 to twice their sum."""
+    terms: NDArray[Any] = (a - b) ** 2 / (a + b + 1e-6) / 2
+    return terms

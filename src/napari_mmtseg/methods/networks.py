@@ -183,7 +183,7 @@ class MMT(NetworkMethod):
             "explained": 1.0,
         },
         "nuclei": {"n_labels": 2},
-        "areas": {"vote_border": 0.65, "sharpening_px": 0, "explained": 1.0},
+        "areas": {"vote_border": 0.55, "sharpening_px": 0, "explained": 1.0},
     }
     has_uncertainty = True
 
