@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,23 +89,25 @@ def _of_block(responses: Tensor, weakest_border: float) -> NDArray[np.int64]:
 
 def _strengths(responses: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how much the sides of each pixel differ in each window, (R, Y, X) in 0..1."""
-    found = []
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return np.stack(list(pool.map(partial(_strength, responses), _RADII)))
+
+
+def _strength(responses: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
     _, height, width = responses.shape
     angles = np.pi * np.arange(_ORIENTATIONS) / _ORIENTATIONS
-    for radius in _RADII:
-        reach = radius + 1
-        along = np.stack([np.sin(angles), np.cos(angles)], axis=1)
-        steps: list[list[int]] = np.rint((radius + 0.5) * along).astype(int).tolist()
-        apart = np.zeros((_ORIENTATIONS, height, width), np.float32)
-        for plane in responses:  # one at a time: memory does not grow with the clusters
-            mean = ndimage.uniform_filter(plane, 2 * radius + 1, mode="nearest")
-            mean = np.pad(mean, reach, mode="edge")
-            for (dy, dx), total in zip(steps, apart, strict=True):
-                a = mean[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
-                b = mean[reach - dy : reach - dy + height, reach - dx : reach - dx + width]
-                total += _chi_squared(a, b)
-        found.append(apart.max(axis=0))
-    return np.stack(found)
+    along = np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    steps: list[list[int]] = np.rint((radius + 0.5) * along).astype(int).tolist()
+    reach = radius + 1
+    apart = np.zeros((_ORIENTATIONS, height, width), np.float32)
+    for plane in responses:  # one at a time: memory does not grow with the clusters
+        mean = ndimage.uniform_filter(plane, 2 * radius + 1, mode="nearest")
+        mean = np.pad(mean, reach, mode="edge")
+        for (dy, dx), total in zip(steps, apart, strict=True):
+            a = mean[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+            b = mean[reach - dy : reach - dy + height, reach - dx : reach - dx + width]
+            total += _chi_squared(a, b)
+    return np.asarray(apart.max(axis=0) / 2)
 
 
 def _borders(
@@ -147,7 +151,7 @@ def _merged(
         a: int | NDArray[np.int64], b: NDArray[np.int64], border: NDArray[np.float64]
     ) -> list[float]:
         length, total = border.T
-        inside = _chi_squared(means[a], means[b]).sum(-1)
+        inside = _chi_squared(means[a], means[b]).sum(-1) / 2
         size = np.minimum(np.minimum(sizes[a], sizes[b]) / _SMALL_PX, 1)
         found: list[float] = (
             (total / length) ** (1 - _INSIDE) * inside**_INSIDE * size**_ABSORBING
@@ -197,6 +201,8 @@ def _merged(
 
 
 def _chi_squared(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Return the terms of the chi-squared distance of two shares, from 0 to twice their sum."""
-    terms: NDArray[Any] = (a - b) ** 2 / (a + b + 1e-6) / 2
+    """Return the terms that sum up to twice the chi-squared distance of shares."""
+    terms: NDArray[Any] = a - b
+    terms *= terms
+    terms /= a + b + 1e-6
     return terms
