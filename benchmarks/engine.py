@@ -138,32 +138,31 @@ def _steadiness(folder: Path, n_images: int) -> Iterator[Row]:
 
 def _scores(data: Path, subset: str, output: Path) -> Iterator[Row]:
     names = [K_MEANS, FELZENSZWALB, "MMT:areas", "MMT:areas,output=regions"]
-    table, n = _table(data / "bsds500", "bsds500", names, subset, output)
+    table, dataset = _table(data / "bsds500", "bsds500", names, subset, output)
     kmeans, felzenszwalb, classes, regions = (table[name].scores for name in names)
-    on = f"BSDS500 val, {n} images, `areas`"
-    for what, key, aim in (("accuracy", "accuracy", "0.65"), ("covering", "covering", "0.57")):
+    on = f"BSDS500 val, {len(dataset.pictures)} images, `areas`"
+    for key, aim in (("accuracy", "0.65"), ("covering", "0.57")):
         measured = f"{regions[key]:.3f} against {felzenszwalb[key]:.3f}"
-        yield f"{on}: regions, {what}", f"{aim}, above Felzenszwalb", measured
+        yield f"{on}: regions, {key}", f"{aim}, above Felzenszwalb", measured
     measured = f"{classes['accuracy']:.3f} against {kmeans['accuracy']:.3f}"
     yield f"{on}: classes, accuracy", "0.10 above k-means", measured
 
-    table, n = _table(data / "dsb2018", "dsb2018", ["otsu", TWO], subset, output)
-    images = list(table[TWO].values)
-    for kind in ("", "dark", "colour", "bright"):
-        some = [image for image in images if image.startswith(kind)]
-        if some:
-            ours, otsu = (
-                np.nanmean(table[name].of_images("foreground", some)) for name in (TWO, "otsu")
-            )
-            what = f"dsb2018, {len(some)} {kind or 'all'} images, two labels: foreground IoU"
-            aim = "above Otsu" if kind else "0.80, above Otsu"
-            yield what, aim, f"{ours:.3f} against {otsu:.3f}"
+    table, dataset = _table(data / "dsb2018", "dsb2018", ["otsu", TWO], subset, output)
+    pictures = dataset.pictures
+    for group in ("", *sorted({picture.group for picture in pictures})):
+        images = [picture.name for picture in pictures if group in ("", picture.group)]
+        ours, otsu = (
+            np.nanmean(table[name].of_images("foreground", images)) for name in (TWO, "otsu")
+        )
+        what = f"dsb2018, {len(images)} {group or 'of all kinds'}, two labels: foreground IoU"
+        aim = "above Otsu" if group else "0.80, above Otsu"
+        yield what, aim, f"{ours:.3f} against {otsu:.3f}"
 
 
 def _table(
     folder: Path, kind: str, names: list[str], subset: str, output: Path
-) -> tuple[dict[str, summary.Row], int]:
-    """Run what has no result yet, and return each contender's row and the number of images."""
+) -> tuple[dict[str, summary.Row], datasets.Dataset]:
+    """Run what has no result yet, and return each contender's row and the images."""
     dataset = datasets.subset(datasets.find(folder, kind), subset)
     entrants = [contenders.parse(name) for name in names]
     wanted = running.jobs(dataset, entrants, [0])
@@ -171,7 +170,7 @@ def _table(
     if failed:
         raise SystemExit(f"{len(failed)} runs failed; the same command tries them again")
     rows = summary.rows(results, entrants, [0], scoring.COLUMNS[kind])
-    return {row.name: row for row in rows}, len(dataset.pictures)
+    return {row.name: row for row in rows}, dataset
 
 
 def _timed(work: Callable[[], R]) -> tuple[float, R]:

@@ -61,7 +61,7 @@ def run(
     have = store.read()
     missing = {job: picture for job, picture in wanted.items() if job not in have}
     failed: dict[Job, str] = {}
-    with tqdm(total=len(wanted), initial=len(wanted) - len(missing), file=sys.stdout) as bar:
+    with tqdm(total=len(wanted), initial=len(wanted) - len(missing)) as bar:
         for job, outcome in _outcomes(missing, store.folder, workers, threads):
             if isinstance(outcome, Result):
                 store.append(outcome)
