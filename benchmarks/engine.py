@@ -213,7 +213,7 @@ def _matrix_product_gflops(repeats: int) -> float:
 def _profile(image: NDArray[np.uint8]) -> str:
     """Return a table of where the time of an iteration of the preset "paper" goes."""
     run = segment_steps(image, MMT.preset("paper"), axes="YXS")
-    for _ in range(3):  # until it has all the memory that it needs
+    for _ in range(6):  # until it has all the memory that it needs
         next(run)
     with torch.profiler.profile() as profile:
         next(run)
