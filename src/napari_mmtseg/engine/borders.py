@@ -18,12 +18,12 @@ from torch.nn import functional
 
 _BLOCK = 1024
 _RADII = (1, 2, 4, 8)
-"""Of the windows, in working pixels: small ones place a border, large ones see texture."""
+"""Of the windows, at half the working resolution: small ones place a border, large see texture."""
 _FINE = 2
 """How many of them show where the small regions lie."""
 _ORIENTATIONS = 8
 _SMALL_PX = 4000
-"""Pixels, at half the working resolution, below which a region's borders count less."""
+"""Pixels, at half the working resolution too, below which a region's borders count less."""
 _ABSORBING = 0.1
 """How much less: the power of its share of that size. So specks are absorbed first."""
 _INSIDE = 0.25
