@@ -73,7 +73,8 @@ def main() -> None:
         _speed(tissue, args.repeats),
         _growth(tissue),
         _steadiness(args.data / "bsds500", args.images) if args.data else (),
-        _scores(args.data, args.subset, args.output) if args.data else (),
+        photographs(args.data / "bsds500", args.subset, args.output) if args.data else (),
+        nuclei(args.data / "dsb2018", args.subset, args.output) if args.data else (),
     )
     print("| what | aim | measured |\n| --- | --- | --- |")
     for row in rows:
@@ -136,9 +137,10 @@ def _steadiness(folder: Path, n_images: int) -> Iterator[Row]:
     yield "MMT, image against its mirror image: adjusted Rand", "", f"{mirrored:.3f}"
 
 
-def _scores(data: Path, subset: str, output: Path) -> Iterator[Row]:
+def photographs(folder: Path, subset: str, output: Path) -> Iterator[Row]:
+    """Score classes and regions on the validation images of BSDS500."""
     names = [K_MEANS, FELZENSZWALB, "MMT:areas", "MMT:areas,output=regions"]
-    table, dataset = _table(data / "bsds500", "bsds500", names, subset, output)
+    table, dataset = _table(folder, "bsds500", names, subset, output)
     kmeans, felzenszwalb, classes, regions = (table[name].scores for name in names)
     on = f"BSDS500 val, {len(dataset.pictures)} images, `areas`"
     for key, aim in (("accuracy", "0.65"), ("covering", "0.57")):
@@ -147,7 +149,10 @@ def _scores(data: Path, subset: str, output: Path) -> Iterator[Row]:
     measured = f"{classes['accuracy']:.3f} against {kmeans['accuracy']:.3f}"
     yield f"{on}: classes, accuracy", "0.10 above k-means", measured
 
-    table, dataset = _table(data / "dsb2018", "dsb2018", ["otsu", TWO], subset, output)
+
+def nuclei(folder: Path, subset: str, output: Path) -> Iterator[Row]:
+    """Score two labels on the images of dsb2018, all and kind by kind."""
+    table, dataset = _table(folder, "dsb2018", ["otsu", TWO], subset, output)
     pictures = dataset.pictures
     for group in ("", *sorted({picture.group for picture in pictures})):
         images = [picture.name for picture in pictures if group in ("", picture.group)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage.io import imsave
 
-from benchmarks import contenders, datasets, running, scoring, store, summary
+from benchmarks import contenders, datasets, engine, running, scoring, store, summary
 from benchmarks.__main__ import main
 from benchmarks.contenders import Contender, canonical
 from benchmarks.store import Job, Result, Store
@@ -191,3 +191,14 @@ def test_processes_give_what_this_one_gives(folder, tmp_path):
     there, _ = running.run(wanted, Store(tmp_path / "b"), workers=1, threads=1)
     assert {j: r.scores for j, r in here.items()} == {j: r.scores for j, r in there.items()}
     assert store.Store(tmp_path / "b").labels(next(iter(there))).shape == (24, 24)
+
+
+def test_the_default_engine_is_scored_on_all_images_and_on_each_kind(folder, tmp_path):
+    rows = list(engine.nuclei(folder, "all", tmp_path / "out"))
+    kinds = ("3 of all kinds", "1 brightfield", "1 fluorescence", "1 stained")
+    assert all(f"dsb2018, {kind}, " in row[0] for kind, row in zip(kinds, rows, strict=True))
+    for _, aim, measured in rows:
+        ours, otsu = map(float, measured.split(" against "))
+        assert "above Otsu" in aim
+        assert 0.7 < otsu <= 1
+        assert 0.7 < ours <= 1
