@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from skimage.data import immunohistochemistry
 from skimage.transform import resize
-from sklearn.metrics import adjusted_rand_score
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,7 +33,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import contenders, datasets, provenance, running, scoring, summary
 from benchmarks.store import Store
 from napari_mmtseg import MMT, Kanezaki, Kim, segment, train
-from napari_mmtseg.segmentation import drain, segment_steps
+from napari_mmtseg.metrics import adjusted_rand
+from napari_mmtseg.segmentation import Run, Segmentation, drain, segment_steps
 from napari_mmtseg.settings import Method
 
 R = TypeVar("R")
@@ -69,15 +69,16 @@ def main() -> None:
     if args.peak:
         print(_peak_mib(args.peak))
         return
-    rows = itertools.chain(
-        _speed(tissue, args.repeats),
-        _growth(tissue),
-        _steadiness(args.data / "bsds500", args.images) if args.data else (),
-        photographs(args.data / "bsds500", args.subset, args.output) if args.data else (),
-        nuclei(args.data / "dsb2018", args.subset, args.output) if args.data else (),
-    )
+    parts = [_speed(tissue, args.repeats), _growth(tissue)]
+    if args.data:
+        bsds500, dsb2018 = args.data / "bsds500", args.data / "dsb2018"
+        parts += [
+            _steadiness(bsds500, args.images),
+            photographs(bsds500, args.subset, args.output),
+            nuclei(dsb2018, args.subset, args.output),
+        ]
     print("| what | aim | measured |\n| --- | --- | --- |")
-    for row in rows:
+    for row in itertools.chain(*parts):
         print(f"| {' | '.join(row)} |", flush=True)
     print("\n" + "\n".join(f"{name}: {value}" for name, value in provenance.facts().items()))
 
@@ -103,7 +104,7 @@ def _speed(tissue: NDArray[np.uint8], repeats: int) -> Iterator[Row]:
     with torch.autocast("cpu", torch.bfloat16):
         halved, _ = _paper_step(tissue, repeats)
         models.append(train(tissue, MMT(), axes="YXS"))
-    agreement = adjusted_rand_score(*(m.predict(tissue, axes="YXS").ravel() for m in models))
+    agreement = adjusted_rand(*(model.predict(tissue, axes="YXS") for model in models))
     measured = f"{ours / halved:.1f}x faster / {agreement:.2f}"
     yield "`paper` iteration in bfloat16 / the default's labels: adjusted Rand", "", measured
 
@@ -195,14 +196,20 @@ def _waiting(image: NDArray[np.uint8]) -> tuple[float, float]:
     return first, time.perf_counter() - start
 
 
+def _paper_run(image: NDArray[np.uint8]) -> Run[Segmentation]:
+    """Begin a run of the preset "paper" that already has all the memory that it needs."""
+    run = segment_steps(image, MMT.preset("paper"), axes="YXS")
+    for _ in range(6):
+        next(run)
+    return run
+
+
 def _paper_step(image: NDArray[np.uint8], repeats: int) -> tuple[float, float]:
     """Return the median seconds of an iteration of the preset "paper", and its GFLOP."""
-    run = segment_steps(image, MMT.preset("paper"), axes="YXS")
+    run = _paper_run(image)
+    times = [_timed(lambda: next(run))[0] for _ in range(repeats)]
     with FlopCounterMode(display=False) as counter:
         next(run)
-    for _ in range(2):  # until it has all the memory that it needs
-        next(run)
-    times = [_timed(lambda: next(run))[0] for _ in range(repeats)]
     run.close()
     return median(times), counter.get_total_flops() / 1e9
 
@@ -217,9 +224,7 @@ def _matrix_product_gflops(repeats: int) -> float:
 
 def _profile(image: NDArray[np.uint8]) -> str:
     """Return a table of where the time of an iteration of the preset "paper" goes."""
-    run = segment_steps(image, MMT.preset("paper"), axes="YXS")
-    for _ in range(6):  # until it has all the memory that it needs
-        next(run)
+    run = _paper_run(image)
     with torch.profiler.profile() as profile:
         next(run)
     run.close()
@@ -288,15 +293,15 @@ def _status_kib(name: str) -> int:
 
 def _agreement(image: NDArray[np.uint8], cls: type[Method]) -> float:
     """Return the mean pairwise adjusted Rand index of five seeds."""
-    found = [segment(image, cls(seed=seed), axes="YXS").ravel() for seed in _SEEDS]
-    return float(np.mean([adjusted_rand_score(a, b) for a, b in itertools.combinations(found, 2)]))
+    found = [segment(image, cls(seed=seed), axes="YXS") for seed in _SEEDS]
+    return float(np.mean([adjusted_rand(a, b) for a, b in itertools.combinations(found, 2)]))
 
 
 def _mirrored(image: NDArray[np.uint8]) -> float:
     """Return how far the labels of an image agree with those of its mirror image."""
     plain = segment(image, MMT(), axes="YXS")
     mirror = segment(np.ascontiguousarray(image[:, ::-1]), MMT(), axes="YXS")[:, ::-1]
-    return float(adjusted_rand_score(plain.ravel(), mirror.ravel()))
+    return adjusted_rand(plain, mirror)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ seeds; and labels named by strokes on five images, scored on the others.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,9 @@ from skimage.io import imread
 from skimage.measure import label, regionprops
 from skimage.morphology import skeletonize
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
 
 from napari_mmtseg import IIC, Model, train
-from napari_mmtseg.metrics import foreground_iou
+from napari_mmtseg.metrics import adjusted_rand, foreground_iou
 
 NUCLEI, BACKGROUND = 1, 2
 Image = NDArray[np.uint8]
@@ -64,11 +64,8 @@ def main() -> None:
     print(f"IIC over seeds: mean {np.mean(scores):.3f}, lowest {min(scores):.3f}, ", end="")
     print(f"highest {max(scores):.3f}")
     if len(found) > 1:
-        agreement = [
-            adjusted_rand_score(one[::16], other[::16])
-            for number, one in enumerate(found)
-            for other in found[number + 1 :]
-        ]
+        pairs = itertools.combinations(found, 2)
+        agreement = [adjusted_rand(one[::16], other[::16]) for one, other in pairs]
         print(f"mean pairwise adjusted Rand index of the seeds {np.mean(agreement):.3f}")
 
 
