@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_mmtseg.arrays import Planes, Scaling
+from napari_mmtseg.arrays import Frames, Scaling
 
 
 @pytest.mark.parametrize(
     ("shape", "axes", "n_planes", "plane_shape", "label_shape"),
     [
         ((6, 7), None, 1, (1, 6, 7), (6, 7)),
-        ((6, 7), "XY", 1, (1, 7, 6), (7, 6)),
+        ((6, 7), "XY", 1, (1, 7, 6), (6, 7)),
         ((6, 7), "yx", 1, (1, 6, 7), (6, 7)),
         ((6, 7, 3), "YXS", 1, (3, 6, 7), (6, 7)),
         ((6, 7, 4), "YXS", 1, (3, 6, 7), (6, 7)),  # alpha is dropped
         ((3, 6, 7), "ZYX", 3, (1, 6, 7), (3, 6, 7)),  # three planes are no colours
         ((3, 6, 7), "CYX", 1, (3, 6, 7), (6, 7)),
         ((6, 3, 7), "YCX", 1, (3, 6, 7), (6, 7)),
-        ((5, 6, 7), "YXZ", 7, (1, 5, 6), (7, 5, 6)),
+        ((5, 6, 7), "YXZ", 7, (1, 5, 6), (5, 6, 7)),
         ((2, 3, 6, 7), "TZYX", 6, (1, 6, 7), (2, 3, 6, 7)),
         ((2, 3, 6, 7), "TCYX", 2, (3, 6, 7), (2, 6, 7)),
         ((2, 3, 4, 6, 7), "TZCYX", 6, (4, 6, 7), (2, 3, 6, 7)),
@@ -26,9 +26,9 @@ from napari_mmtseg.arrays import Planes, Scaling
     ids=str,
 )
 def test_axes_are_taken_as_named(shape, axes, n_planes, plane_shape, label_shape):
-    planes = Planes(np.arange(np.prod(shape)).reshape(shape), axes)
-    assert len(planes) == n_planes == len(list(planes))
-    assert planes.plane(0).shape == plane_shape
+    planes = Frames(np.arange(np.prod(shape)).reshape(shape), axes)
+    assert len(planes) == n_planes
+    assert planes.read(0).shape == plane_shape
     assert planes.n_channels == plane_shape[0]
     assert planes.shape == label_shape
     assert planes.is_rgb == ("S" in (axes or "").upper())
@@ -36,13 +36,13 @@ def test_axes_are_taken_as_named(shape, axes, n_planes, plane_shape, label_shape
 
 def test_planes_hold_the_images_own_values():
     image = np.arange(2 * 3 * 4 * 5 * 6).reshape(2, 3, 4, 5, 6)
-    assert_array_equal(Planes(image, "TZCYX").plane(5), image[1, 2])
-    assert_array_equal(Planes(image, "TCYXZ").plane(7), image[1, ..., 1])
-    assert_array_equal(Planes(image[0, 0], "XYC").plane(0), image[0, 0].transpose(2, 1, 0))
+    assert_array_equal(Frames(image, "TZCYX").read(5), image[1, 2])
+    assert_array_equal(Frames(image, "TCYXZ").read(7), image[1, ..., 1])
+    assert_array_equal(Frames(image[0, 0], "XYC").read(0), image[0, 0].transpose(2, 1, 0))
 
 
 def test_lists_of_numbers_are_images():
-    assert Planes([[1, 2], [3, 4]]).shape == (2, 2)
+    assert Frames([[1, 2], [3, 4]]).shape == (2, 2)
 
 
 def test_percentiles_leave_hot_pixels_out():
@@ -93,7 +93,7 @@ def test_scaling_is_the_same_for_every_kind_of_number(dtype):
 
 
 def test_images_beside_the_image_must_fit_it():
-    planes = Planes(np.zeros((3, 6, 7, 2)), "ZYXC")
+    planes = Frames(np.zeros((3, 6, 7, 2)), "ZYXC")
     side = np.arange(126).reshape(3, 6, 7)
     assert_array_equal(planes.side_image(side, "mask"), side)
     with pytest.raises(

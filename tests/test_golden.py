@@ -27,7 +27,7 @@ def settings_of(case, name):
         "n_blocks": 1 + sum(key.startswith("conv2.") and "weight" in key for key in first),
         "reduction": 1,
         "precision": "float64",
-        "borders": "zero",
+        "padding": "zero",
     }
     if name.startswith("mmt_"):
         return MMT.preset(
@@ -93,5 +93,7 @@ def test_engine_gives_the_authors_numbers(path):
     expected = case.get("n_labels", case.get("n_teacher_labels"))
     assert_array_equal(np.squeeze(counts), expected)
     assert_allclose(np.squeeze(losses), case["loss"], rtol=1e-8)
-    clusters, _ = engine.predictor(learned.weights, method)(sample.pixels[0])
+    pixels = sample.pixels[0]
+    whole = engine.Tile(tuple(slice(0, n) for n in pixels.shape[1:]), pixels.shape[1:], (0, 0))
+    clusters, _ = engine.predictor(learned.weights, method).find(pixels, whole, None)
     assert_array_equal(learned.weights["clusters"][clusters], case["final_label_map"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_mmtseg import ObjectIIC, group_objects
-from napari_mmtseg.arrays import Planes
+from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import object_iic
 from napari_mmtseg.grouping import Groups, crop_objects, group_objects_steps
 
@@ -123,7 +123,7 @@ def test_an_object_is_seen_where_it_is_largest():
     image[0], image[1] = 1, 2
     objects[0, 2:4, 2:4], objects[1, 2:8, 2:8] = 5, 5
     objects[0, 12:18, 12:18] = 9
-    _, crops = crop_objects(Planes(image, "ZYX"), objects, ObjectIIC())
+    _, crops = crop_objects(Frames(image, "ZYX"), objects, ObjectIIC())
     assert crops[0, 0].max() == 1
     assert crops[1, 0].max() == 0
 
@@ -133,7 +133,7 @@ def test_objects_at_the_border_are_kept_and_padded():
     image[0, 0] = 0
     objects[:4, :4], objects[16:, 26:], objects[8:12, 10:14] = 1, 2, 3
     ids, crops = crop_objects(
-        Planes(image), objects[None], ObjectIIC(crop_px=32, surroundings=True)
+        Frames(image), objects[None], ObjectIIC(crop_px=32, surroundings=True)
     )
     assert ids.tolist() == [1, 2, 3]
     assert (crops[:, -1].sum((1, 2)) == 16).all()

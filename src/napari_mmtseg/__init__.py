@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_mmtseg.methods import METHODS
+
 if TYPE_CHECKING:
     from napari_mmtseg._version import __version__
     from napari_mmtseg.grouping import Groups, group_objects
@@ -11,38 +13,17 @@ if TYPE_CHECKING:
     from napari_mmtseg.segmentation import segment, train
 
 _HOME_OF = {
-    "Felzenszwalb": "methods",
-    "KMeans": "methods",
-    "Kanezaki": "methods",
-    "Kim": "methods",
     "Groups": "grouping",
-    "IIC": "methods",
-    "MMT": "methods",
     "Model": "model",
     "ObjectIIC": "methods",
+    "__version__": "_version",
     "group_objects": "grouping",
     "load": "model",
     "segment": "segmentation",
     "train": "segmentation",
-    "__version__": "_version",
-}
+} | dict.fromkeys(METHODS, "methods")
 
-__all__ = [
-    "IIC",
-    "MMT",
-    "Felzenszwalb",
-    "Groups",
-    "KMeans",
-    "Kanezaki",
-    "Kim",
-    "Model",
-    "ObjectIIC",
-    "__version__",
-    "group_objects",
-    "load",
-    "segment",
-    "train",
-]
+__all__ = [*_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
-"""Take images in: name their axes, read them as planes, scale their intensities."""
+"""Take images in: name their axes, read them in windows, scale their intensities."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
@@ -17,24 +18,36 @@ _MEANING = {
     "Y": "row",
     "X": "column",
 }
+_HUGE = 1e300
+
+Region = tuple[slice, ...]
+"""A rectangle of a frame, a slice an axis."""
 
 
-class Planes:
-    """An image seen as planes: `len(planes)` planes of `planes.plane(i)`, each (C, Y, X).
+class Frames:
+    """An image seen as frames that are looked at one by one: planes, or volumes.
+
+    Nothing is read until `read` is called, and then no more than the region asked for.
 
     Parameters
     ----------
     image : array-like
-        Real numbers (bool, integers or floats, any byte order). Left as it is.
-    axes : str, optional
+        Real numbers (bool, integers or floats, any byte order): numpy, dask, zarr, a tensor of
+        PyTorch on the processor, or whatever else has a shape, a dtype and slices. Left as it is.
+        What a masked array masks counts as not finite.
+    axes : str or sequence of str, optional
         One letter an axis: T time, Z depth, C channel, S red-green-blue(-alpha), Y row, X column,
         such as "ZYX". May be left out for a 2D image ("YX") alone: axes are never guessed from
         their lengths.
+    volumes : bool
+        Whether a frame is a volume (Z, Y, X) rather than a plane (Y, X).
 
     Attributes
     ----------
     shape : tuple of int
         Shape of the labels: that of the image without its channel axis.
+    frame_shape : tuple of int
+        (Y, X), or (Z, Y, X).
     n_channels : int
         Number of channels; alpha is dropped.
     is_rgb : bool
@@ -47,48 +60,81 @@ class Planes:
         do not fit it.
     """
 
-    def __init__(self, image: ArrayLike, axes: str | None = None) -> None:
-        data = image if hasattr(image, "dtype") and hasattr(image, "shape") else np.asarray(image)
+    def __init__(
+        self, image: ArrayLike, axes: str | Sequence[str] | None = None, *, volumes: bool = False
+    ) -> None:
+        data = _array(image)
         self.axes = _checked_axes(data, axes)
-        self._data: Any = data
-        self._channel = next((i for i, axis in enumerate(self.axes) if axis in "CS"), None)
+        self.data: Any = data
         self.is_rgb = "S" in self.axes
-        sizes = dict(zip(self.axes, data.shape, strict=True))
-        count = 1 if self._channel is None else data.shape[self._channel]
-        self.n_channels = 3 if self.is_rgb else int(count)
-        self._stack_axes = [axis for axis in self.axes if axis in "TZ"]
-        self._stack_shape = tuple(int(sizes[axis]) for axis in self._stack_axes)
-        self.shape = (*self._stack_shape, int(sizes["Y"]), int(sizes["X"]))
+        self.volumes = volumes and "Z" in self.axes
+        self._within = "ZYX" if self.volumes else "YX"
+        self._stack = [axis for axis in self.axes if axis in "TZ" and axis not in self._within]
+        sizes = {axis: int(n) for axis, n in zip(self.axes, data.shape, strict=True)}
+        self.n_channels = 3 if self.is_rgb else sizes.get("C", 1)
+        self._stack_shape = tuple(sizes[axis] for axis in self._stack)
+        self.frame_shape = tuple(sizes[axis] for axis in self._within)
+        self.label_axes = "".join(axis for axis in self.axes if axis not in "CS")
+        self.shape = tuple(sizes[axis] for axis in self.label_axes)
         self.dtype = np.dtype(data.dtype)
 
     def __len__(self) -> int:
         return int(np.prod(self._stack_shape, dtype=int))
 
-    def plane(self, index: int) -> NDArray[Any]:
-        """Read one plane as (C, Y, X), in the image's own values."""
-        position = dict(zip(self._stack_axes, self.position(index), strict=True))
-        key = tuple(position[a] if a in position else slice(None) for a in self.axes)
-        plane = np.asarray(self._data[key])
-        left = [axis for axis in self.axes if axis not in position]
-        if self._channel is None:
-            plane, left = plane[np.newaxis], ["C", *left]
-        order = [next(i for i, a in enumerate(left) if a in want) for want in ("CS", "Y", "X")]
-        return plane.transpose(order)[: self.n_channels]
+    def read(self, index: int, region: Region | None = None) -> NDArray[Any]:
+        """Read a region of one frame as (C, Y, X) or (C, Z, Y, X), in the image's own values.
+
+        Without a region, the whole frame is read.
+        """
+        region = region or (slice(None),) * len(self.frame_shape)
+        place = dict(zip(self._stack, self.position(index), strict=True))
+        place |= dict(zip(self._within, region, strict=True))
+        part = self.data[tuple(place.get(axis, slice(None)) for axis in self.axes)]
+        part = part if isinstance(part, np.ma.MaskedArray) else np.asarray(part)
+        if isinstance(part, np.ma.MaskedArray):
+            part = part.astype(_wide(part.dtype)).filled(np.nan)
+        left = [axis for axis in self.axes if axis not in self._stack]
+        if not set(left) & {"C", "S"}:
+            part, left = part[np.newaxis], ["C", *left]
+        order = [left.index("S" if self.is_rgb else "C"), *(left.index(a) for a in self._within)]
+        return part.transpose(order)[: self.n_channels]
 
     def position(self, index: int) -> tuple[int, ...]:
-        """Return the place of a plane along T and Z, in the order of the axes."""
+        """Return the place of a frame along the stack's axes, in the order of the axes."""
         return tuple(int(i) for i in np.unravel_index(index, self._stack_shape))
 
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        return (self.plane(index) for index in range(len(self)))
+    def frame_of(self, labels: Any, index: int) -> Any:
+        """Return the frame of an array that has the labels' shape; of a numpy array, a view."""
+        place = dict(zip(self._stack, self.position(index), strict=True))
+        frame = labels[tuple(place.get(axis, slice(None)) for axis in self.label_axes)]
+        left = [axis for axis in self.label_axes if axis not in place]
+        return frame.transpose([left.index(axis) for axis in self._within])
 
-    def side_image(self, image: ArrayLike, what: str) -> NDArray[Any]:
-        """Return an image of whole numbers that belongs to this one as (P, Y, X).
+    def frame_axes_of_labels(self) -> list[int]:
+        """Return which axes of the labels are those of a frame, in a frame's order."""
+        return [self.label_axes.index(axis) for axis in self._within]
+
+    def tile_of(self, place: Region) -> tuple[int, Region]:
+        """Turn a rectangle of the labels that lies in one frame into the frame and its region."""
+        by_axis = dict(zip(self.label_axes, place, strict=True))
+        position = [by_axis[axis].start for axis in self._stack]
+        index = int(np.ravel_multi_index(position, self._stack_shape)) if position else 0
+        return index, tuple(by_axis[axis] for axis in self._within)
+
+    def tile_view(self, chunk: NDArray[Any]) -> NDArray[Any]:
+        """See an array that holds a part of one frame in the labels' axes as that part."""
+        within = self.frame_axes_of_labels()
+        others = [axis for axis in range(chunk.ndim) if axis not in within]
+        view: NDArray[Any] = chunk.transpose(others + within)[(0,) * len(others)]
+        return view
+
+    def side_image(self, image: ArrayLike, what: str) -> Any:
+        """Return an image of whole numbers that belongs to this one, checked but not read.
 
         Parameters
         ----------
         image : integer or bool array-like
-            Of the shape of the labels.
+            Of the shape of the labels; may be lazy. `frame_of` gives its frames.
         what : str
             What to call it in a message.
 
@@ -97,15 +143,20 @@ class Planes:
         TypeError, ValueError
             If it holds other numbers or has another shape.
         """
-        side = np.asarray(image)
-        if side.dtype.kind not in "biu":
+        side = _array(image)
+        if np.dtype(side.dtype).kind not in "biu":
             raise TypeError(f"The {what} must hold whole numbers, got dtype {side.dtype}")
-        if side.shape != self.shape:
+        if tuple(side.shape) != self.shape:
             raise ValueError(
                 f"The {what} must have the shape of the image without channels, {self.shape}, "
-                f"got {side.shape}"
+                f"got {tuple(side.shape)}"
             )
-        return side.reshape(-1, *self.shape[-2:])
+        return side
+
+
+def is_lazy(image: Any) -> bool:
+    """Whether an image is read piece by piece, as dask's and zarr's are, and so labelled."""
+    return hasattr(image, "chunks") and not isinstance(image, np.ndarray)
 
 
 def several(image: ArrayLike | Sequence[ArrayLike]) -> list[ArrayLike]:
@@ -115,24 +166,62 @@ def several(image: ArrayLike | Sequence[ArrayLike]) -> list[ArrayLike]:
     return [cast(ArrayLike, image)]
 
 
-class Sample(NamedTuple):
-    """The planes that a method learns from; they may differ in size."""
+def grid(shape: Sequence[int], sides: Sequence[int]) -> Iterator[Region]:
+    """Cut a frame into rectangles on a grid that begins at its corner, row by row."""
+    starts = (range(0, n, side) for n, side in zip(shape, sides, strict=True))
+    for corner in itertools.product(*starts):
+        yield tuple(
+            slice(first, min(first + side, n))
+            for first, side, n in zip(corner, sides, shape, strict=True)
+        )
 
-    pixels: list[NDArray[np.float32]]  # each (C, Y, X) in 0..1
-    valid: list[NDArray[np.bool_]]  # each (Y, X), False where a pixel does not count
+
+def grown(region: Region, margins: Sequence[int], shape: Sequence[int]) -> Region:
+    """Widen a region on all sides as far as the frame goes."""
+    return tuple(
+        slice(max(0, one.start - margin), min(n, one.stop + margin))
+        for one, margin, n in zip(region, margins, shape, strict=True)
+    )
+
+
+def within(region: Region, outer: Region) -> Region:
+    """Return a region in the coordinates of a larger one."""
+    return tuple(
+        slice(one.start - around.start, one.stop - around.start)
+        for one, around in zip(region, outer, strict=True)
+    )
+
+
+class Sample(NamedTuple):
+    """The frames, or windows of frames, that a method learns from; they may differ in size."""
+
+    pixels: list[NDArray[np.float32]]  # each (C, *spatial) in 0..1
+    valid: list[NDArray[np.bool_]]  # each (*spatial), False where a pixel does not count
     scribbles: list[NDArray[np.int64]] | None = None
-    """Each (Y, X): the user's class, 0 where unpainted."""
+    """Each (*spatial): the user's class, 0 where unpainted."""
     superpixels: list[NDArray[np.int64]] | None = None
-    """Each (Y, X): regions for Kanezaki's method to use in place of its own."""
+    """Each (*spatial): regions for Kanezaki's method to use in place of its own."""
     is_rgb: bool = False
     """Whether the channels are red, green and blue."""
     places: list[tuple[int, ...]] | None = None
-    """Each the number of the image and the plane's position along T and Z."""
+    """Each the number of the image and the frame's position in its stack."""
+    corners: list[tuple[int, ...]] | None = None
+    """Each the place of the window's first pixel in its frame."""
+    frame_shape: tuple[int, ...] = ()
+    """Of the first image, whose size the working reduction follows; that of the first window if
+    it is left out."""
+    spacing: tuple[float, ...] = ()
+    """Size of a pixel along each axis, the smallest 1; all alike if it is left out."""
 
     @property
     def n_channels(self) -> int:
         """Number of channels."""
         return len(self.pixels[0])
+
+    @property
+    def n_axes(self) -> int:
+        """Number of spatial axes."""
+        return self.valid[0].ndim
 
 
 @dataclass(frozen=True)
@@ -145,16 +234,16 @@ class Scaling:
     @classmethod
     def fit(
         cls,
-        planes: list[NDArray[Any]],
+        parts: list[NDArray[Any]],
         how: Literal["percentile", "full"],
         *,
         shared: bool = False,
     ) -> Scaling:
-        """Measure the range of each channel over planes of (C, Y, X).
+        """Measure the range of each channel over arrays of (C, *spatial).
 
         Parameters
         ----------
-        planes : list of (C, Y, X) arrays
+        parts : list of (C, *spatial) arrays
             In the image's own values.
         how : {"percentile", "full"}
             See the setting "Intensity scaling".
@@ -166,13 +255,13 @@ class Scaling:
         ValueError
             If no pixel is finite.
         """
-        channels = len(planes[0])
-        top = {"b1": 1.0, "u1": 255.0}.get(planes[0].dtype.str[1:])
+        channels = len(parts[0])
+        top = {"b1": 1.0, "u1": 255.0}.get(parts[0].dtype.str[1:])
         if how == "full" and top is not None:
             return cls(np.zeros(channels), np.full(channels, top))
         # A sparse grid of a few million pixels pins percentiles down better than it needs to.
-        step = max(1, int((sum(plane.size for plane in planes) / 4_000_000) ** 0.5))
-        values = [plane[:, ::step, ::step].reshape(channels, -1) for plane in planes]
+        step = max(1, int((sum(part.size for part in parts) / 4_000_000) ** 0.5))
+        values = [part[..., ::step, ::step].reshape(channels, -1) for part in parts]
         sample = np.concatenate(values, axis=1).astype(np.float64)
         if shared:
             sample = sample.reshape(1, -1)
@@ -185,40 +274,78 @@ class Scaling:
                     "to segment; check how it was loaded or computed"
                 )
             ends = (0, 100) if how == "full" else (0.1, 99.9)
-            low[channel], high[channel] = np.percentile(finite, ends)
+            # A quarter of the largest numbers leaves room for their difference.
+            low[channel], high[channel] = 4 * np.percentile(finite / 4, ends)
             if low[channel] == high[channel]:
                 low[channel], high[channel] = finite.min(), finite.max()
         if shared:
             low, high = np.repeat(low, channels), np.repeat(high, channels)
         return cls(low, high)
 
-    def apply(self, plane: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Scale a plane.
+    def apply(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Scale a part of an image.
 
         Parameters
         ----------
-        plane : (C, Y, X) array
-            As `Planes.plane` gives it.
+        part : (C, *spatial) array
+            As `Frames.read` gives it.
 
         Returns
         -------
-        pixels : (C, Y, X) float32 array
+        pixels : (C, *spatial) float32 array
             In 0..1; 0 where a channel is not finite, and all over where it does not vary.
-        valid : (Y, X) bool array
+        valid : (*spatial) bool array
             Where all channels are finite.
         """
+        if part.dtype.kind == "b":
+            part = part.view(np.uint8)
+        if part.dtype.kind == "u" and part.dtype.itemsize <= 2:
+            # As many values as a table holds: looked up, they cost a tenth.
+            every = np.arange(2 ** (8 * part.dtype.itemsize), dtype=part.dtype.newbyteorder("="))
+            tables = self._scaled(np.broadcast_to(every, (len(part), len(every))))
+            pixels = np.stack([table[own] for table, own in zip(tables, part, strict=True)])
+            return pixels, np.ones(part.shape[1:], bool)
+        valid = np.isfinite(part).all(axis=0)
+        return self._scaled(part), valid
+
+    def _scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
+        ends = np.stack([self.low, self.high])
         # float32 holds 16-bit integers exactly; wider values are scaled in float64 first.
-        wide = plane.dtype.itemsize > 2 and plane.dtype != np.float32
-        values = plane.astype(np.float64 if wide else np.float32)
-        low = self.low.astype(values.dtype)[:, None, None]
-        span = (self.high - self.low).astype(values.dtype)[:, None, None]
-        valid = np.isfinite(values).all(axis=0)
-        values = np.where(np.isfinite(values), values, low) - low
+        narrow = part.dtype.itemsize <= 2 or (
+            part.dtype.newbyteorder("=") == np.float32 and np.abs(ends).max() < 1e37
+        )
+        values = part.astype(np.float32 if narrow else np.float64)
+        shrunk = 0.25 if np.abs(ends).max() > _HUGE else 1.0
+        if shrunk != 1:
+            values *= shrunk
+        axes = (slice(None), *(None,) * (part.ndim - 1))
+        low, high = (end.astype(values.dtype)[axes] for end in shrunk * ends)
+        values = np.where(np.isfinite(values), values, low)
+        values = np.clip(values, low, high) - low
+        span = high - low
         values = np.divide(values, span, out=np.zeros_like(values), where=span > 0)
-        return np.clip(values, 0, 1).astype(np.float32), valid
+        return np.clip(values, 0, 1).astype(np.float32)
 
 
-def _checked_axes(data: Any, axes: str | None) -> str:
+def _array(image: Any) -> Any:
+    """Return something with a shape, a dtype of numpy's and slices."""
+    if hasattr(image, "detach"):  # a tensor of PyTorch, which need not be installed
+        image = image.detach()
+    if not (hasattr(image, "dtype") and hasattr(image, "shape")):
+        return np.asarray(image)
+    try:
+        np.dtype(image.dtype)
+    except TypeError:
+        return np.asarray(image)
+    return image
+
+
+def _wide(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    narrow = dtype.itemsize <= 2 or dtype.newbyteorder("=") == np.float32
+    return np.float32 if narrow else np.float64
+
+
+def _checked_axes(data: Any, axes: str | Sequence[str] | None) -> str:
     kind = np.dtype(data.dtype).kind
     if kind not in "biuf":
         raise TypeError(
@@ -233,6 +360,8 @@ def _checked_axes(data: Any, axes: str | None) -> str:
                 "or axes='YXS' for RGB"
             )
         axes = "YX"
+    if not isinstance(axes, str):
+        axes = "".join(map(str, axes))
     axes = axes.upper()
     unknown = [a for a in axes if a not in _MEANING]
     if unknown:
@@ -241,7 +370,7 @@ def _checked_axes(data: Any, axes: str | None) -> str:
     if len(set(axes)) != len(axes) or not {"X", "Y"} <= set(axes) or {"C", "S"} <= set(axes):
         raise ValueError(
             f"Axes {axes!r} must name Y and X, and each axis once (C or S for the channels, "
-            "not both)"
+            "not both), for example 'ZYX'"
         )
     if len(axes) != len(shape):
         raise ValueError(

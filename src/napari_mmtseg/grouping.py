@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import find_objects
 from skimage.transform import resize
 
-from napari_mmtseg.arrays import Planes, Scaling
+from napari_mmtseg.arrays import Frames, Scaling
+from napari_mmtseg.engine import OnStep, Run, drain
 from napari_mmtseg.methods import ObjectIIC
-from napari_mmtseg.segmentation import OnStep, Run, drain
 
 _SIDE = 32
 """Side of the squares that the network sees, in its own pixels."""
@@ -58,7 +58,7 @@ def group_objects(
     objects: ArrayLike,
     method: ObjectIIC | None = None,
     *,
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
     on_step: OnStep | None = None,
 ) -> Groups:
     """Sort objects into groups that look alike, by training on crops of them.
@@ -100,7 +100,7 @@ def group_objects_steps(
     objects: ArrayLike,
     method: ObjectIIC | None = None,
     *,
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
 ) -> Run[Groups]:
     """Group step by step: yields each `Step`, whose snapshot makes `Groups`; returns `Groups`.
 
@@ -110,8 +110,15 @@ def group_objects_steps(
     from napari_mmtseg.engine import object_iic
 
     method = method or ObjectIIC()
-    planes = Planes(image, axes)
-    ids, crops = crop_objects(planes, planes.side_image(objects, "objects"), method)
+    planes = Frames(image, axes)
+    side = planes.side_image(objects, "objects")
+    every = np.stack([np.asarray(planes.frame_of(side, index)) for index in range(len(planes))])
+    if every.dtype.kind == "u" and every.max() > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"An object's number must be at most {np.iinfo(np.int64).max}, got {every.max()}: "
+            "number the objects anew, for example with skimage.segmentation.relabel_sequential"
+        )
+    ids, crops = crop_objects(planes, every, method)
     training = object_iic.train(crops, planes.is_rgb, method)
     sent = None
     while True:
@@ -124,13 +131,13 @@ def group_objects_steps(
 
 
 def crop_objects(
-    planes: Planes, objects: NDArray[Any], method: ObjectIIC
+    planes: Frames, objects: NDArray[Any], method: ObjectIIC
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Cut out each object, all to one scale, except that the largest are shrunk to fit.
 
     Parameters
     ----------
-    planes : Planes
+    planes : Frames
         The image.
     objects : (P, Y, X) integer array
         The number of the object at each pixel, 0 for none.
@@ -158,7 +165,7 @@ def crop_objects(
     in_plane = {int(index): np.flatnonzero(home == index) for index in np.unique(home)}
     room = max(1, _SCALING_VALUES // (planes.n_channels * objects[0].size))
     sparse = list(in_plane)[:: -(-len(in_plane) // room)]
-    raw = [planes.plane(index) for index in sparse]
+    raw = [planes.read(index) for index in sparse]
     scaling = Scaling.fit(raw, method.intensity, shared=planes.is_rgb)
     boxes = [
         box for index, numbers in in_plane.items() for box in _boxes(objects[index], ids[numbers])
@@ -168,7 +175,7 @@ def crop_objects(
     crops = np.empty((len(ids), planes.n_channels + 1, _SIDE, _SIDE), np.float32)
     following = zip(boxes, sides, strict=True)
     for index, numbers in in_plane.items():
-        pixels, valid = scaling.apply(planes.plane(index))
+        pixels, valid = scaling.apply(planes.read(index))
         # Pixels that are not finite belong to no object.
         number_at = np.where(valid, objects[index], 0)
         for number in numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -15,16 +15,18 @@ import safetensors.numpy
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine
-from napari_mmtseg.arrays import Planes, Scaling, several
+from napari_mmtseg.arrays import Frames, Scaling, several
+from napari_mmtseg.engine import Learned, drain
 from napari_mmtseg.engine.merging import cut, fewest, merges
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
+from napari_mmtseg.labelling import Labeller, label_steps, labelled
 from napari_mmtseg.methods import method_from_dict
-from napari_mmtseg.pieces import pieces
 from napari_mmtseg.settings import Method
 
 _HEADER = "napari-mmtseg"
-_FORMAT = 1
+_FORMAT = 2
 _MAX_CLUSTERS = 512
+_TABLES = ("colours", "sizes", "classes", "groups", "order", "labels")
 
 Labels = NDArray[np.int32]
 Uncertainty = NDArray[np.float32]
@@ -49,11 +51,16 @@ class Model:
     colours : (K, C) float32 array
         Mean scaled intensity of each cluster.
     sizes : (K,) int64 array
-        Pixels of each cluster, from which labels are numbered.
+        Pixels of each cluster in the sample that training ended with, from which labels are
+        numbered. Clusters of size 0 share the label of the one that is most like them.
     classes : (K,) int64 array
         The user's class of each cluster, 0 for none.
-    groups : (K,) int64 array or None
+    groups : (K,) int64 array
         Clusters with the same number merge before all others.
+    order : (M, 2) int64 array
+        The merges, as `engine.merging.merges` gives them for the clusters in use.
+    labels : (K,) int64 array
+        The label of each cluster, fixed when training ended.
     """
 
     method: Method
@@ -63,7 +70,23 @@ class Model:
     colours: NDArray[np.float32] = field(repr=False)
     sizes: NDArray[np.int64] = field(repr=False)
     classes: NDArray[np.int64] = field(repr=False)
-    groups: NDArray[np.int64] | None = field(default=None, repr=False)
+    groups: NDArray[np.int64] = field(repr=False)
+    order: NDArray[np.int64] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+
+    @classmethod
+    def of(cls, method: Method, scaling: Scaling, is_rgb: bool, learned: Learned) -> Model:
+        """Make a model of what an engine has learned: order the merges and fix the labels."""
+        weights, colours, sizes, classes, groups = learned
+        if groups is None:
+            groups = np.arange(len(sizes))
+        used = _used(sizes, classes)
+        order = merges(colours[used], sizes[used], classes[used], groups[used])
+        nothing = np.zeros(len(sizes), np.int64)
+        model = cls(
+            method, scaling, is_rgb, weights, colours, sizes, classes, groups, order, nothing
+        )
+        return replace(model, labels=model._merged(model._automatic()))
 
     @property
     def n_channels(self) -> int:
@@ -72,8 +95,18 @@ class Model:
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters that the training found: the most labels it can give."""
-        return len(self.sizes)
+        """Number of clusters in use: the most labels it can give."""
+        return int(_used(self.sizes, self.classes).sum())
+
+    @property
+    def tile_px(self) -> tuple[int, ...]:
+        """Sides of the tiles that images are labelled in, on a grid from their first pixel on."""
+        return Labeller(self).tile_px
+
+    @property
+    def halo_px(self) -> tuple[int, ...]:
+        """How far beyond its tile a pixel's label depends on the image, along each axis."""
+        return Labeller(self).halo_px
 
     def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]:
         """Return the label of each cluster, numbered from 1 by size.
@@ -81,8 +114,8 @@ class Model:
         Parameters
         ----------
         n_labels : int, optional
-            Merge clusters that look alike until so many labels are left. By default the method's
-            own settings decide.
+            Merge clusters that look alike until so many labels are left. By default the labels
+            are those that were fixed when training ended.
 
         Raises
         ------
@@ -90,23 +123,37 @@ class Model:
             If n_labels is less than 1.
         """
         if n_labels is None:
-            n_labels = getattr(self.method, "n_labels", 0)
-            if not np.ptp(self.colours, axis=0).any():
-                n_labels = 1  # learned on a constant image, where only the border differs
-        elif n_labels < 1:
+            return self.labels
+        if n_labels < 1:
             raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
-        order = merges(self.colours, self.sizes, self.classes, self.groups)
-        if n_labels == 0:
-            share = getattr(self.method, "explained", 1.0)
-            n_labels = fewest(order, self.colours, self.sizes, self.classes, share)
-        return cut(order, self.sizes, self.classes, n_labels)
+        return self._merged(n_labels)
+
+    def _automatic(self) -> int:
+        """Return the number of labels that the settings ask for."""
+        used = _used(self.sizes, self.classes)
+        if not np.ptp(self.colours[used], axis=0).any():
+            return 1  # learned on a constant image, where only the border differs
+        share = getattr(self.method, "explained", 1.0)
+        seen = (self.colours[used], self.sizes[used], self.classes[used])
+        return getattr(self.method, "n_labels", 0) or fewest(self.order, *seen, share)
+
+    def _merged(self, n_labels: int) -> NDArray[np.int64]:
+        used = np.flatnonzero(_used(self.sizes, self.classes))
+        labels = cut(self.order, self.sizes[used], self.classes[used], n_labels)
+        # A cluster that was not seen stands with the one that is most like it, of its own group.
+        colours = self.colours.astype(np.float64)
+        apart = ((colours[:, None] - colours[used]) ** 2).sum(-1)  # (K, used)
+        apart[self.groups[:, None] != self.groups[used]] += 2 * apart.max() + 1
+        nearest = apart.argmin(axis=1)
+        nearest[used] = np.arange(len(used))
+        return labels[nearest]
 
     @overload
     def predict(
         self,
         image: ArrayLike,
         *,
-        axes: str | None = None,
+        axes: str | Sequence[str] | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[False] = False,
     ) -> Labels: ...
@@ -115,7 +162,7 @@ class Model:
         self,
         image: ArrayLike,
         *,
-        axes: str | None = None,
+        axes: str | Sequence[str] | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[True],
     ) -> tuple[Labels, Uncertainty | None]: ...
@@ -123,7 +170,7 @@ class Model:
         self,
         image: ArrayLike,
         *,
-        axes: str | None = None,
+        axes: str | Sequence[str] | None = None,
         n_labels: int | None = None,
         return_uncertainty: bool = False,
     ) -> Labels | tuple[Labels, Uncertainty | None]:
@@ -132,7 +179,8 @@ class Model:
         Parameters
         ----------
         image : array-like
-            Real numbers, with the channels that the model was trained on.
+            Real numbers, with the channels that the model was trained on. A dask or zarr array
+            gives dask arrays, of which nothing is computed yet.
         axes : str, optional
             The image's axes, such as "ZYX"; see `segment`.
         n_labels : int, optional
@@ -151,23 +199,22 @@ class Model:
         ------
         TypeError, ValueError
             If the image or its axes do not fit.
+        MemoryError
+            If the labels of an image that is not lazy do not fit into memory.
         """
-        planes = self.check(Planes(image, axes))
+        frames = self.check(Frames(image, axes))
         label_of = self.label_of(n_labels)
-        clusters = np.empty(planes.shape, np.int32)
-        unsure = return_uncertainty and self.method.has_uncertainty
-        uncertainty = np.empty(planes.shape, np.float32) if unsure else None
-        for _ in self.fill(planes, clusters, uncertainty, label_of):
-            pass
-        labels = labelled(clusters, label_of, self.method)
-        return (labels, uncertainty) if return_uncertainty else labels
+        run = label_steps(self, frames, label_of=label_of, uncertain=return_uncertainty)
+        result = drain(run)
+        labels: Labels = labelled(result.clusters, label_of, self.method)
+        return (labels, result.uncertainty) if return_uncertainty else labels
 
     def with_classes(
         self,
         image: ArrayLike | Sequence[ArrayLike],
         scribbles: ArrayLike | Sequence[ArrayLike],
         *,
-        axes: str | None = None,
+        axes: str | Sequence[str] | None = None,
     ) -> Model:
         """Name the clusters by a few strokes; at once, without training again.
 
@@ -206,39 +253,26 @@ class Model:
                 "scribbles"
             )
         # A stroke inside of an object meets the clusters of its rim unless their borders are sharp.
-        each = engine.regrouped(self.weights, self.method, np.arange(self.n_clusters))
-        predict = engine.predictor(each, self.method)
+        each = engine.regrouped(self.weights, self.method, np.arange(len(self.sizes)))
+        labeller = Labeller(self, weights=each)
         painted = []
         for one, its_strokes in zip(images, strokes, strict=True):
-            planes = self.check(Planes(one, axes))
-            for index, plane_strokes in enumerate(planes.side_image(its_strokes, "scribbles")):
-                if plane_strokes.any():
-                    pixels, valid = self.scaling.apply(planes.plane(index))
-                    painted.append((np.where(valid, predict(pixels)[0], -1), plane_strokes))
-        counts, names = count_strokes(painted, self.n_clusters)
+            frames = self.check(Frames(one, axes))
+            side = frames.side_image(its_strokes, "scribbles")
+            for index, tile in labeller.tiles(frames):
+                here = np.asarray(frames.frame_of(side, index)[tile])
+                if here.any():
+                    painted.append((labeller.find(frames, index, tile).clusters, here))
+        counts, names = count_strokes(painted, len(self.sizes))
         if counts.any(axis=0).sum() < 2:
             raise ValueError("The scribbles must hold at least two classes: paint a second one")
         classes = name_clusters(counts, names, self.colours, self.sizes, self.groups)
         weights = engine.regrouped(self.weights, self.method, classes)
-        return replace(self, weights=weights, classes=classes)
+        learned = Learned(weights, self.colours, self.sizes, classes, self.groups)
+        return Model.of(self.method, self.scaling, self.is_rgb, learned)
 
-    def without_empty(self, sizes: NDArray[np.int64]) -> Model:
-        """Return the model without the clusters of size 0, and with the other sizes given."""
-        used = sizes > 0
-        weights = engine.restricted(self.weights, used)
-        colours, classes = self.colours[used], self.classes[used]
-        groups = None if self.groups is None else self.groups[used]
-        return replace(
-            self,
-            weights=weights,
-            colours=colours,
-            sizes=sizes[used],
-            classes=classes,
-            groups=groups,
-        )
-
-    def check(self, planes: Planes) -> Planes:
-        """Return the planes, or say why the model cannot take them.
+    def check(self, frames: Frames) -> Frames:
+        """Return the frames, or say why the model cannot take them.
 
         Raises
         ------
@@ -246,45 +280,13 @@ class Model:
             If the channels differ from those it was trained on.
         """
         kinds = {True: "RGB", False: "other"}
-        if planes.n_channels != self.n_channels or planes.is_rgb != self.is_rgb:
+        if frames.n_channels != self.n_channels or frames.is_rgb != self.is_rgb:
             raise ValueError(
                 f"The model was trained on images with {self.n_channels} channels "
-                f"({kinds[self.is_rgb]}), got {planes.n_channels} ({kinds[planes.is_rgb]}): "
+                f"({kinds[self.is_rgb]}), got {frames.n_channels} ({kinds[frames.is_rgb]}): "
                 "choose an image with the same channels, or train on this one"
             )
-        return planes
-
-    def predict_plane(self, plane: NDArray[Any], *, draft: bool = False) -> Labels:
-        """Label one plane of (C, Y, X), in the image's own values.
-
-        A draft, for a passing look, leaves out what only refines the labels.
-        """
-        pixels, valid = self.scaling.apply(plane)
-        method = replace(self.method, **self.method.draft) if draft else self.method
-        clusters, _ = engine.predictor(self.weights, method)(pixels)
-        return labelled(np.where(valid, clusters, -1), self.label_of(), self.method)
-
-    def fill(
-        self,
-        planes: Planes,
-        clusters: NDArray[np.int32],
-        uncertainty: NDArray[np.float32] | None,
-        label_of: NDArray[np.int64],
-    ) -> Iterator[int]:
-        """Find the clusters plane by plane, yielding the index of each plane that is done.
-
-        Pixels that are not finite get cluster -1 and uncertainty 0.
-        """
-        predict = engine.predictor(self.weights, self.method)
-        flat = clusters.reshape(-1, *planes.shape[-2:])
-        unsure = None if uncertainty is None else uncertainty.reshape(flat.shape)
-        for index, plane in enumerate(planes):
-            pixels, valid = self.scaling.apply(plane)
-            found, doubt = predict(pixels, None if unsure is None else label_of)
-            flat[index] = np.where(valid, found, -1)
-            if unsure is not None and doubt is not None:
-                unsure[index] = np.where(valid, doubt, 0)
-            yield index
+        return frames
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model to a file (safetensors with a JSON header; no code inside).
@@ -307,9 +309,7 @@ class Model:
         header = {"format": _FORMAT, "method": self.method.to_dict(), "is_rgb": self.is_rgb}
         arrays = {f"weights/{name}": value for name, value in self.weights.items()}
         arrays |= {"scaling/low": self.scaling.low, "scaling/high": self.scaling.high}
-        arrays |= {"colours": self.colours, "sizes": self.sizes, "classes": self.classes}
-        if self.groups is not None:
-            arrays["groups"] = self.groups
+        arrays |= {name: getattr(self, name) for name in _TABLES}
         arrays = {name: np.asarray(value, order="C") for name, value in arrays.items()}
         data = safetensors.numpy.save(arrays, metadata={_HEADER: json.dumps(header)})
         # Written beside the target and moved there whole, so that no half file is ever seen.
@@ -327,17 +327,8 @@ class Model:
         return load(path)
 
 
-def labelled(clusters: NDArray[np.integer], label_of: NDArray[np.int64], method: Method) -> Labels:
-    """Turn clusters into what the method's output asks for: their labels, or pieces of them."""
-    labels = recoloured(clusters, label_of)
-    return pieces(labels) if getattr(method, "output", "classes") == "regions" else labels
-
-
-def recoloured(clusters: NDArray[np.integer], label_of: NDArray[np.int64]) -> Labels:
-    """Turn clusters into labels; cluster -1 becomes label 0."""
-    table = np.append(label_of, 0).astype(np.int32)
-    labels: Labels = table[clusters]
-    return labels
+def _used(sizes: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return (sizes > 0) | (classes > 0)
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -369,10 +360,7 @@ def load(path: str | os.PathLike[str]) -> Model:
                     for name, value in arrays.items()
                     if name.startswith("weights/")
                 },
-                colours=arrays["colours"],
-                sizes=arrays["sizes"],
-                classes=arrays["classes"],
-                groups=arrays.get("groups"),
+                **{name: arrays[name] for name in _TABLES},
             )
         )
     except (
@@ -395,7 +383,7 @@ def _checked(model: Model) -> Model:
         "sizes": (model.sizes.shape, (clusters,)),
         "classes": (model.classes.shape, (clusters,)),
         "colours": (model.colours.shape, (clusters, model.n_channels)),
-        "groups": ((clusters,) if model.groups is None else model.groups.shape, (clusters,)),
+        "groups": (model.groups.shape, (clusters,)),
         "scaling/low": (model.scaling.low.shape, (model.n_channels,)),
         "scaling/high": (model.scaling.high.shape, (model.n_channels,)),
     }
@@ -404,11 +392,8 @@ def _checked(model: Model) -> Model:
             raise ValueError(f"{name} has shape {got} where {want} belongs")
     if not 1 <= clusters <= _MAX_CLUSTERS:
         raise ValueError(f"it has {clusters} clusters where 1 to {_MAX_CLUSTERS} belong")
-    if len(model.weights["clusters"]) != clusters:
-        raise ValueError(f"its weights are not those of {clusters} clusters")
     for name, value in model.weights.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"{name} holds values that are not finite")
-    predict = engine.predictor(model.weights, model.method)
-    predict(np.zeros((model.n_channels, 8, 8), np.float32))
+    model.predict(np.zeros((model.n_channels, 8, 8)), axes="SYX" if model.is_rgb else "CYX")
     return model

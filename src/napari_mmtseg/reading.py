@@ -1,108 +1,208 @@
-"""Read and scale the planes that a method learns from, and what the user painted on them."""
+"""Read and scale what a method learns from, and what the user painted on it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mmtseg.arrays import Planes, Sample, Scaling, several
+from napari_mmtseg.arrays import Frames, Region, Sample, Scaling, grid, several
 from napari_mmtseg.methods import METHODS, Kanezaki
 from napari_mmtseg.settings import Method
 
 _SAMPLE_VALUES = 8_000_000
+_FRAME_VALUES = 64_000_000
+"""A frame of more is not read whole, but in windows."""
+_WINDOW_PX = 512
 _MAX_CLASS = 2**31 - 1
 
 
-def images_of(image: ArrayLike | Sequence[ArrayLike], axes: str | None) -> list[Planes]:
-    """Take one image or several of one kind as planes.
+class Window(NamedTuple):
+    """A frame of an image, or a region of one."""
+
+    image: int
+    frame: int
+    region: Region
+
+
+class Beside(NamedTuple):
+    """What the user gives with an image, of the shape of its labels; each may be lazy."""
+
+    scribbles: Any = None
+    mask: Any = None
+    superpixels: Any = None
+
+    @classmethod
+    def check(
+        cls,
+        images: list[Frames],
+        method: Method,
+        scribbles: ArrayLike | None,
+        mask: ArrayLike | None,
+        superpixels: ArrayLike | None = None,
+    ) -> Beside:
+        """Take what is given, or say what is wrong with it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it does not fit the image, or the method can make nothing of it.
+        """
+        given = (scribbles, mask, superpixels)
+        if len(images) > 1 and any(one is not None for one in given):
+            raise ValueError(
+                "Scribbles, masks and superpixels go with a single image; train on one, or leave "
+                "them"
+            )
+        if scribbles is not None and not method.takes_scribbles:
+            able = ", ".join(name for name, one in METHODS.items() if one.takes_scribbles)
+            raise ValueError(
+                f"{type(method).__name__} takes no scribbles; choose one of {able}, or leave them"
+            )
+        if superpixels is not None and not isinstance(method, Kanezaki):
+            raise ValueError(
+                f"{type(method).__name__} uses no superpixels; choose Kanezaki, or leave them"
+            )
+        names = ("scribbles", "mask", "superpixels")
+        found = (
+            None if one is None else images[0].side_image(one, name)
+            for one, name in zip(given, names, strict=True)
+        )
+        return cls(*found)
+
+
+def images_of(
+    image: ArrayLike | Sequence[ArrayLike],
+    axes: str | Sequence[str] | None,
+    *,
+    volumes: bool = False,
+) -> list[Frames]:
+    """Take one image or several of one kind as frames.
 
     Raises
     ------
     TypeError, ValueError
         If there is none, one cannot be read, or they differ in their channels.
     """
-    images = [Planes(one, axes) for one in several(image)]
+    images = [Frames(one, axes, volumes=volumes) for one in several(image)]
     if not images:
         raise ValueError("There is no image to train on; give at least one")
-    for number, planes in enumerate(images):
-        if (planes.n_channels, planes.is_rgb) != (images[0].n_channels, images[0].is_rgb):
+    for number, frames in enumerate(images):
+        if (frames.n_channels, frames.is_rgb) != (images[0].n_channels, images[0].is_rgb):
             raise ValueError(
-                f"Image {number} has {planes.n_channels} channels where the first has "
+                f"Image {number} has {frames.n_channels} channels where the first has "
                 f"{images[0].n_channels}: train on images of one kind"
             )
     return images
 
 
 def read_sample(
-    images: list[Planes],
-    method: Method,
-    scribbles: ArrayLike | None,
-    mask: ArrayLike | None,
-    superpixels: ArrayLike | None = None,
+    images: list[Frames], method: Method, beside: Beside, spacing: tuple[float, ...] = ()
 ) -> tuple[Sample, Scaling]:
-    """Read and scale planes chosen at random, all if they are few, and every painted one."""
-    beside = (scribbles, mask, superpixels)
-    if len(images) > 1 and any(one is not None for one in beside):
-        raise ValueError(
-            "Scribbles, masks and superpixels go with a single image; train on one, or leave them"
-        )
-    painted = None if scribbles is None else _strokes(images[0], method, scribbles)
-    hidden = None if mask is None else images[0].side_image(mask, "mask") == 0
-    grouped = None if superpixels is None else images[0].side_image(superpixels, "superpixels")
-    if grouped is not None and not isinstance(method, Kanezaki):
-        raise ValueError(
-            f"{type(method).__name__} uses no superpixels; choose Kanezaki, or leave them"
-        )
-    if hidden is not None and hidden.all():
-        raise ValueError("The mask hides every pixel: paint where the image is to be used")
-    all_planes = [(planes, index) for planes in images for index in range(len(planes))]
-    order = np.random.default_rng(method.seed).permutation(len(all_planes))
-    if painted is not None:
-        order = order[np.argsort(~painted[order].any(axis=(1, 2)), kind="stable")]
-    room = np.cumsum([np.prod((p.n_channels, *p.shape[-2:])) for p, _ in all_planes])
-    count = max(1, int((room <= _SAMPLE_VALUES).sum()))
-    if painted is not None:
-        count = max(count, int(painted.any(axis=(1, 2)).sum()))
-    chosen = [all_planes[i] for i in sorted(order[:count])]
-    raw = [planes.plane(index) for planes, index in chosen]
+    """Read and scale windows chosen at random, all if they are few, and every painted one."""
+    windows = list(_windows(images))
+    painted = _painted(images[0], beside.scribbles, windows)
+    order = np.random.default_rng(method.seed).permutation(len(windows))
+    order = order[np.argsort(~painted[order], kind="stable")]
+    room = np.cumsum([images[windows[i].image].n_channels * _size(windows[i]) for i in order])
+    count = max(1, int((room <= _SAMPLE_VALUES).sum()), int(painted.sum()))
+    chosen = [windows[i] for i in sorted(order[:count])]
+    if beside.mask is not None:
+        chosen = _uncovered(images[0], beside.mask, chosen, windows)
+    raw = [images[one.image].read(one.frame, one.region) for one in chosen]
     scaling = Scaling.fit(raw, method.intensity, shared=images[0].is_rgb)
-    scaled = [scaling.apply(plane) for plane in raw]
+    scaled = [scaling.apply(part) for part in raw]
     pixels, valid = [list(part) for part in zip(*scaled, strict=True)]
-    if hidden is not None:
-        valid = [seen & ~hidden[index] for seen, (_, index) in zip(valid, chosen, strict=True)]
+    if beside.mask is not None:
+        shown = (_part(images[0], beside.mask, one) != 0 for one in chosen)
+        valid = [there & seen for there, seen in zip(valid, shown, strict=True)]
     for channel in range(images[0].n_channels):
         seen = np.concatenate([p[channel][v] for p, v in zip(pixels, valid, strict=True)])
         if seen.size and seen.min() == seen.max():
-            for plane in pixels:
-                plane[channel] = 0
-    if not any(plane.any() for plane in pixels):
+            for part in pixels:
+                part[channel] = 0
+    if not any(part.any() for part in pixels):
         warnings.warn("All pixels of the image are equal: it gets one label", stacklevel=3)
     strokes, regions = (
-        None if side is None else [side[i].astype(np.int64) for _, i in chosen]
-        for side in (painted, grouped)
+        None if side is None else [_part(images[0], side, one).astype(np.int64) for one in chosen]
+        for side in (beside.scribbles, beside.superpixels)
     )
-    places = [(images.index(planes), *planes.position(index)) for planes, index in chosen]
-    return Sample(pixels, valid, strokes, regions, images[0].is_rgb, places), scaling
+    places = [(one.image, *images[one.image].position(one.frame)) for one in chosen]
+    sample = Sample(
+        pixels,
+        valid,
+        strokes,
+        regions,
+        images[0].is_rgb,
+        places,
+        [tuple(one.start for one in window.region) for window in chosen],
+        images[0].frame_shape,
+        spacing,
+    )
+    return sample, scaling
 
 
-def _strokes(planes: Planes, method: Method, scribbles: ArrayLike) -> NDArray[Any]:
-    """Return the scribbles as (P, Y, X), if the method can make something of them."""
-    if not method.takes_scribbles:
-        able = ", ".join(name for name, one in METHODS.items() if one.takes_scribbles)
-        raise ValueError(
-            f"{type(method).__name__} takes no scribbles; choose one of {able}, or leave them"
-        )
-    painted = planes.side_image(scribbles, "scribbles")
-    low, high = int(painted.min()), int(painted.max())
+def _windows(images: list[Frames]) -> Iterator[Window]:
+    """List the frames of all images; a large one is cut into windows."""
+    for number, frames in enumerate(images):
+        whole = frames.n_channels * np.prod(frames.frame_shape, dtype=float) <= _FRAME_VALUES
+        side = max(frames.frame_shape) if whole else _WINDOW_PX
+        depth = side if len(frames.frame_shape) == 2 else max(1, side // 8)
+        sides = (depth, side, side)[-len(frames.frame_shape) :]
+        regions = list(grid(frames.frame_shape, frames.frame_shape if whole else sides))
+        if not whole:
+            regions = [one for one in regions if all(s.stop - s.start >= 2 for s in one[-2:])]
+        for index in range(len(frames)):
+            for region in regions:
+                yield Window(number, index, region)
+
+
+def _size(window: Window) -> int:
+    return int(np.prod([one.stop - one.start for one in window.region], dtype=float))
+
+
+def _part(frames: Frames, side: Any, window: Window) -> NDArray[Any]:
+    return np.asarray(frames.frame_of(side, window.frame)[window.region])
+
+
+def _painted(frames: Frames, scribbles: Any, windows: list[Window]) -> NDArray[np.bool_]:
+    """Return which windows have strokes, and check the strokes."""
+    if scribbles is None:
+        return np.zeros(len(windows), bool)
+    classes: set[int] = set()
+    painted = np.zeros(len(windows), bool)
+    for number, window in enumerate(windows):
+        strokes = _part(frames, scribbles, window)
+        if strokes.any():
+            painted[number] = True
+            classes |= set(np.unique(strokes[strokes != 0]).tolist())
+    low, high = min(classes, default=0), max(classes, default=0)
     if low < 0 or high > _MAX_CLASS:
         raise ValueError(
             f"The scribbles must be 0 (unpainted) or a class from 1 to {_MAX_CLASS}, "
             f"got {low if low < 0 else high}"
         )
-    if len(np.unique(painted[painted > 0])) < 2:
+    if len(classes) < 2:
         raise ValueError("The scribbles must hold at least two classes: paint a second one")
     return painted
+
+
+def _uncovered(
+    frames: Frames, mask: Any, chosen: list[Window], windows: list[Window]
+) -> list[Window]:
+    """Return the windows chosen, or the first that the mask leaves something of.
+
+    Raises
+    ------
+    ValueError
+        If the mask hides every pixel.
+    """
+    if any(_part(frames, mask, one).any() for one in chosen):
+        return chosen
+    for one in windows:
+        if _part(frames, mask, one).any():
+            return [one]
+    raise ValueError("The mask hides every pixel: paint where the image is to be used")

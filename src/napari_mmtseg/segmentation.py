@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
@@ -12,45 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine
-from napari_mmtseg.arrays import Planes
-from napari_mmtseg.engine import Learned, Step, Weights
-from napari_mmtseg.methods import MMT
-from napari_mmtseg.model import Labels, Model, Uncertainty, labelled
-from napari_mmtseg.reading import images_of, read_sample
+from napari_mmtseg.arrays import Frames, Region, is_lazy
+from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
+from napari_mmtseg.labelling import Labeller, Segmentation, label_steps
+from napari_mmtseg.memory import check_fits
+from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.model import Labels, Model, Uncertainty
+from napari_mmtseg.reading import Beside, images_of, read_sample
 from napari_mmtseg.settings import Method
 
 R = TypeVar("R")
-Run = Generator[Step, bool | None, R]
-OnStep = Callable[[Step], bool | None]
 
-
-@dataclass(frozen=True)
-class Segmentation:
-    """An image's labels and where they come from."""
-
-    clusters: NDArray[np.int32]
-    """(..., Y, X): cluster of each pixel, -1 where it is not finite."""
-    uncertainty: Uncertainty | None
-    method: Method
-    model: Model | None
-    """None for methods whose regions are local; their clusters are the regions, by size."""
-
-    def labels(self, n_labels: int | None = None) -> Labels:
-        """Return the labels, merged to n_labels if given; nothing is computed anew.
-
-        Raises
-        ------
-        ValueError
-            If regions without a model are to be merged.
-        """
-        if self.model is None:
-            if n_labels is not None:
-                raise ValueError(
-                    f"These regions cannot be merged to {n_labels} labels (n_labels): the method "
-                    "learns nothing that tells which ones belong together"
-                )
-            return self.clusters + np.int32(1)
-        return labelled(self.clusters, self.model.label_of(n_labels), self.method)
+_SURVEYED_VOTES = 2**20
+_SURVEYED_SIDE = {2: 512, 3: 64}
+"""Votes along each axis of a window, where not everything is surveyed."""
 
 
 @overload
@@ -58,7 +33,7 @@ def segment(
     image: ArrayLike,
     method: Method | None = None,
     *,
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     return_uncertainty: Literal[False] = False,
@@ -69,7 +44,7 @@ def segment(
     image: ArrayLike,
     method: Method | None = None,
     *,
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     return_uncertainty: Literal[True],
@@ -79,7 +54,7 @@ def segment(
     image: ArrayLike,
     method: Method | None = None,
     *,
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     return_uncertainty: bool = False,
@@ -130,7 +105,7 @@ def segment(
     >>> labels.shape, labels.max()
     ((660, 550), np.int32(2))
     """
-    run = segment_steps(image, method or MMT(), axes=axes, scribbles=scribbles, mask=mask)
+    run = segment_steps(image, method, axes=axes, scribbles=scribbles, mask=mask)
     result = drain(run, on_step)
     return (result.labels(), result.uncertainty) if return_uncertainty else result.labels()
 
@@ -139,7 +114,7 @@ def train(
     image: ArrayLike | Sequence[ArrayLike],
     method: Method | None = None,
     *,
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     initial: Weights | None = None,
@@ -172,7 +147,7 @@ def train(
     """
     run = train_steps(
         image,
-        method or MMT(),
+        method,
         axes=axes,
         scribbles=scribbles,
         mask=mask,
@@ -184,9 +159,9 @@ def train(
 
 def train_steps(
     image: ArrayLike | Sequence[ArrayLike],
-    method: Method,
+    method: Method | None = None,
     *,
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     initial: Weights | None = None,
@@ -196,16 +171,19 @@ def train_steps(
 
     Send True to stop and keep what is learned; close the generator to discard it.
     """
+    method = checked(method)
     if not method.trains:
         raise ValueError(
             f"{type(method).__name__} learns nothing that could be kept: its regions are found "
             "anew in each plane; call segment instead of train"
         )
     images = images_of(image, axes)
-    sample, scaling = read_sample(images, method, scribbles, mask, superpixels)
+    beside = Beside.check(images, method, scribbles, mask, superpixels)
+    _check_initial(initial)
+    sample, scaling = read_sample(images, method, beside)
 
     def as_model(learned: Learned) -> Model:
-        return Model(method, scaling, images[0].is_rgb, *dataclasses.astuple(learned))
+        return Model.of(method, scaling, images[0].is_rgb, learned)
 
     training = engine.train(sample, method, initial)
     sent = None
@@ -213,89 +191,144 @@ def train_steps(
         try:
             step = training.send(sent)
         except StopIteration as end:
-            return as_model(end.value)
+            learned: Learned = end.value
+            break
         sent = yield dataclasses.replace(step, snapshot=partial(_then, as_model, step.snapshot))
+    sizes = _survey(as_model(learned), images, beside.mask)
+    model = as_model(learned._replace(sizes=sizes) if sizes.any() else learned)
+    if beside.scribbles is not None and method.named_by_scribbles:
+        model = model.with_classes(images[0].data, beside.scribbles, axes=images[0].axes)
+    return model
 
 
 def segment_steps(
     image: ArrayLike,
-    method: Method,
+    method: Method | None = None,
     *,
-    axes: str | None = None,
+    axes: str | Sequence[str] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Run[Segmentation]:
-    """Segment step by step: the steps of the training, then one for each plane labelled.
+    """Segment step by step: the steps of the training, then one for each tile labelled.
 
-    A method that learns no model has the latter alone; stopping it leaves label 0 in the planes
-    that are not reached, and its snapshots are None.
+    A method that learns no model has the latter alone, and its snapshots are None. Stopping while
+    labelling leaves label 0 where it is not reached.
     """
+    method = checked(method)
+    frames = Frames(image, axes)
+    if not is_lazy(frames.data):
+        check_fits(6 * math.prod(frames.shape), "The labels")  # before the work of training
     if not method.trains:
-        return (yield from _region_steps(image, method, axes, scribbles, mask))
+        return (yield from _region_steps(frames, method, scribbles, mask))
     model = yield from train_steps(image, method, axes=axes, scribbles=scribbles, mask=mask)
-    result = yield from predict_steps(model, image, axes=axes, mask=mask)
-    # The training sample may miss planes; the labels are numbered by what is really there.
-    sizes = np.bincount(result.clusters[result.clusters >= 0], minlength=model.n_clusters)
-    number = np.append(np.cumsum(sizes > 0) - 1, -1).astype(np.int32)  # the last is for cluster -1
-    return dataclasses.replace(
-        result, clusters=number[result.clusters], model=model.without_empty(sizes)
-    )
+    return (yield from predict_steps(model, image, axes=axes, mask=mask))
 
 
 def predict_steps(
-    model: Model, image: ArrayLike, *, axes: str | None = None, mask: ArrayLike | None = None
+    model: Model,
+    image: ArrayLike,
+    *,
+    axes: str | Sequence[str] | None = None,
+    mask: ArrayLike | None = None,
 ) -> Run[Segmentation]:
-    """Label an image with a model step by step, one plane a step."""
-    planes = model.check(Planes(image, axes))
-    clusters = np.empty(planes.shape, np.int32)
-    uncertainty = np.empty(planes.shape, np.float32) if model.method.has_uncertainty else None
-    for index in model.fill(planes, clusters, uncertainty, model.label_of()):
-        yield Step("labelling", index + 1, len(planes), (), (model.n_clusters,), lambda: model)
-    if mask is not None:
-        clusters[np.asarray(mask) == 0] = -1
-    return Segmentation(clusters, uncertainty, model.method, model)
+    """Label an image with a model step by step, one tile a step."""
+    frames = model.check(Frames(image, axes))
+    side = Beside.check([frames], model.method, None, mask).mask
+    return (yield from label_steps(model, frames, side))
+
+
+def checked(method: Method | None) -> Method:
+    """Return the method, MMT if there is none.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if method is None:
+        return MMT()
+    if not isinstance(method, Method):
+        name = method.__name__ if isinstance(method, type) else str(method)
+        known = name if name in METHODS else "MMT"
+        raise TypeError(
+            f"The method must be settings such as {known}(), got {method!r}: write {known}()"
+        )
+    return method
+
+
+def _check_initial(initial: Weights | None) -> None:
+    for name, value in (initial or {}).items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+            raise TypeError(
+                f"The initial weights (initial) must be arrays of numbers, got {name}={value!r}: "
+                "give an array, or leave it out to start from random weights"
+            )
+
+
+def _survey(model: Model, images: list[Frames], mask: Any) -> NDArray[np.int64]:
+    """Count the pixels of each cluster, in everything or in windows spread evenly over it."""
+    labeller = Labeller(model)
+    tiles = [(frames, *one) for frames in images for one in labeller.tiles(frames)]
+    factor = math.prod(labeller.factor)
+    area = sum(math.prod(s.stop - s.start for s in tile) for _, _, tile in tiles) / factor
+    if area > _SURVEYED_VOTES:
+        tiles = list(_spread(tiles, labeller.factor))
+    sizes = np.zeros(len(model.sizes), np.int64)
+    for frames, index, tile in tiles:
+        clusters = labeller.find(frames, index, tile, mask).clusters
+        sizes += np.bincount(clusters[clusters >= 0], minlength=len(sizes))
+    return sizes
+
+
+def _spread(
+    tiles: list[tuple[Frames, int, Region]], factor: tuple[int, ...]
+) -> Iterator[tuple[Frames, int, Region]]:
+    """Cut a window out of each of a few tiles, at its start, middle and end in turn."""
+    side = _SURVEYED_SIDE[len(factor)]
+    window = math.prod(
+        min(side, -(-(s.stop - s.start) // f)) for s, f in zip(tiles[0][2], factor, strict=True)
+    )
+    count = min(len(tiles), max(1, _SURVEYED_VOTES // window))
+    for number in range(count):
+        frames, index, tile = tiles[(2 * number + 1) * len(tiles) // (2 * count)]
+        yield (
+            frames,
+            index,
+            tuple(
+                _inner(one, side * f, f, (number + axis) % 3)
+                for axis, (one, f) in enumerate(zip(tile, factor, strict=True))
+            ),
+        )
+
+
+def _inner(whole: slice, length: int, factor: int, third: int) -> slice:
+    room = max(0, whole.stop - whole.start - length)
+    start = whole.start + room * third // 2 // factor * factor
+    return slice(start, min(start + length, whole.stop))
 
 
 def _region_steps(
-    image: ArrayLike,
-    method: Method,
-    axes: str | None,
-    scribbles: ArrayLike | None,
-    mask: ArrayLike | None,
+    frames: Frames, method: Method, scribbles: ArrayLike | None, mask: ArrayLike | None
 ) -> Run[Segmentation]:
     """Find the regions of each plane and number them by size over the whole stack."""
-    planes = Planes(image, axes)
-    _, scaling = read_sample([planes], method, scribbles, mask)
-    clusters = np.full(planes.shape, -1, np.int32)
-    flat = clusters.reshape(-1, *planes.shape[-2:])
-    hidden = None if mask is None else planes.side_image(mask, "mask") == 0
+    beside = Beside.check([frames], method, scribbles, mask)
+    _, scaling = read_sample([frames], method, beside)
+    regions = np.full(frames.shape, -1, np.int32)
     count = 0
-    for index, plane in enumerate(planes):
-        pixels, valid = scaling.apply(plane)
-        if hidden is not None:
-            valid &= ~hidden[index]
+    for index in range(len(frames)):
+        pixels, valid = scaling.apply(frames.read(index))
+        if beside.mask is not None:
+            valid &= np.asarray(frames.frame_of(beside.mask, index)) != 0
         found = np.unique(engine.regions(pixels, method)[valid], return_inverse=True)[1]
-        flat[index][valid] = found + count
+        frames.frame_of(regions, index)[valid] = found + count
         count += int(found.max(initial=-1)) + 1
-        if (yield Step("labelling", index + 1, len(planes), (), (count,), lambda: None)):
+        if (yield Step("labelling", index + 1, len(frames), (), (count,), lambda: None)):
             break
-    sizes = np.bincount(clusters[clusters >= 0], minlength=count)
-    number = np.full(count + 1, -1, np.int32)  # the last one is for cluster -1
+    sizes = np.bincount(regions[regions >= 0], minlength=count)
+    number = np.full(count + 1, -1, np.int32)  # the last one is for -1
     number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
-    return Segmentation(number[clusters], None, method, None)
+    return Segmentation(number[regions], None, method, None)
 
 
 def _then(second: Callable[[Any], R], first: Callable[[], Any]) -> R:
     return second(first())
-
-
-def drain(run: Run[R], on_step: OnStep | None) -> R:
-    """Drive a run to its end, or until `on_step` returns True, and return its result."""
-    stop = None
-    while True:
-        try:
-            step = run.send(stop)
-        except StopIteration as end:
-            result: R = end.value
-            return result
-        stop = on_step(step) if on_step else None

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
+Group = Literal["basic", "advanced", "papers"]
+"""Who needs a setting: everybody, some, or only the papers' presets."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -27,7 +30,7 @@ class Setting:
     step: float | None
     unit: str
     zero: str
-    basic: bool
+    group: Group
     choices: tuple[str, ...]
 
     def check(self, value: Any) -> Any:
@@ -69,11 +72,11 @@ def setting(
     step: float | None = None,
     unit: str = "",
     zero: str = "",
-    basic: bool = False,
+    group: Group = "advanced",
 ) -> Any:
     """Declare a setting: its default, label, help, range, unit and what the value 0 stands for."""
     facts = {"label": label, "help": help, "ge": ge, "le": le, "step": step}
-    facts |= {"unit": unit, "zero": zero, "basic": basic}
+    facts |= {"unit": unit, "zero": zero, "group": group}
     return dataclasses.field(default=default, metadata=facts)
 
 
@@ -94,19 +97,14 @@ class Method:
     trains: ClassVar[bool] = True
     """Whether it learns a model that can be kept; False for methods whose regions are local."""
     has_uncertainty: ClassVar[bool] = False
+    seed: ClassVar[int] = 0
     takes_scribbles: ClassVar[bool] = False
-    """Whether strokes of the user guide the training."""
+    """Whether strokes of the user guide the training, or name what it finds."""
+    named_by_scribbles: ClassVar[bool] = False
+    """Whether they do so when training has ended."""
     draft: ClassVar[Mapping[str, Any]] = {}
     """Settings that leave out what only refines the labels, for a passing look."""
 
-    seed: int = setting(
-        0,
-        "Seed",
-        "Starts the random numbers. The same seed on the same machine gives the same labels.",
-        ge=0,
-        le=2**31 - 1,
-        basic=True,
-    )
     intensity: Literal["percentile", "full"] = setting(
         "percentile",
         "Intensity scaling",
@@ -165,3 +163,17 @@ class Method:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data from which `method_from_dict` makes an equal method."""
         return {"method": type(self).__name__, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededMethod(Method):
+    """What the methods that draw random numbers have in common."""
+
+    seed: int = setting(  # type: ignore[misc]
+        0,
+        "Seed",
+        "Starts the random numbers. The same seed on the same machine gives the same labels.",
+        ge=0,
+        le=2**31 - 1,
+        group="basic",
+    )

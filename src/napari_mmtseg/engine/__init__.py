@@ -6,37 +6,57 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg.arrays import Sample
+from napari_mmtseg.arrays import Region, Sample
 from napari_mmtseg.settings import Method
 
+R = TypeVar("R")
+
 Weights = Mapping[str, NDArray[Any]]
-Prediction = tuple[NDArray[np.int64], NDArray[np.float32] | None]
-"""Clusters (Y, X) in 0..K - 1, and the uncertainty (Y, X) in 0..1 if it was asked for."""
+Prediction = tuple[NDArray[np.integer], NDArray[np.float32] | None]
+"""Clusters (*spatial) in 0..K - 1, and the uncertainty (*spatial) in 0..1 if it was asked for."""
 
 
-class Predictor(Protocol):
-    """Find the clusters of scaled pixels (C, Y, X).
+class Tile(NamedTuple):
+    """Where a tile lies in what was read for it."""
 
-    `label_of`, the label of each cluster, asks for the uncertainty of those labels.
+    inner: Region
+    """The tile's place among the votes of what was read."""
+    shape: tuple[int, ...]
+    """The tile's pixels along each axis."""
+    origin: tuple[int, ...]
+    """The place in the frame of the first pixel read."""
+
+
+class Predictor(NamedTuple):
+    """A trained method as a pure function of the pixels in and around a tile.
+
+    Tiles lie on a grid that belongs to the frame, and are always predicted whole: so a pixel's
+    cluster is the same however much of the frame is asked for.
     """
 
-    def __call__(
-        self, pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
-    ) -> Prediction: ...
+    factor: tuple[int, ...]
+    """Pixels that share a vote, along each axis."""
+    side: tuple[int, ...]
+    """Votes along each axis of a tile."""
+    halo: tuple[int, ...]
+    """Votes beyond a tile that its clusters depend on."""
+    reduce: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    """Bring scaled pixels (C, *spatial) to the resolution that `find` takes."""
+    find: Callable[[NDArray[np.float32], Tile, NDArray[np.int64] | None], Prediction]
+    """Find the clusters of a tile from the reduced pixels of it and its halo; the label of each
+    cluster asks for the uncertainty of those labels."""
 
 
-@dataclass(frozen=True)
-class Learned:
+class Learned(NamedTuple):
     """What training leaves behind, in plain arrays."""
 
     weights: Weights
-    """All that the method's predictor needs; "clusters", and "groups" if it has them, have an
-    entry for each of the K."""
+    """All that the method's predictor needs."""
     colours: NDArray[np.float32]
     """(K, C): mean scaled intensity of each cluster over the sample."""
     sizes: NDArray[np.int64]
@@ -72,7 +92,21 @@ class Step:
         return max(self.counts)
 
 
-Training = Generator[Step, bool | None, Learned]
+Run = Generator[Step, bool | None, R]
+Training = Run[Learned]
+OnStep = Callable[[Step], bool | None]
+
+
+def drain(run: Run[R], on_step: OnStep | None = None) -> R:
+    """Drive a run to its end, or until `on_step` returns True, and return its result."""
+    stop = None
+    while True:
+        try:
+            step = run.send(stop)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        stop = on_step(step) if on_step else None
 
 
 def train(sample: Sample, method: Method, initial: Weights | None = None) -> Training:
@@ -92,9 +126,9 @@ def train(sample: Sample, method: Method, initial: Weights | None = None) -> Tra
 
 
 def predictor(weights: Weights, method: Method) -> Predictor:
-    """Make the function that finds the cluster of each pixel."""
-    predict: Predictor = _engine_of(method).predictor(weights, method)
-    return predict
+    """Make the function that finds the clusters of a tile."""
+    made: Predictor = _engine_of(method).predictor(weights, method)
+    return made
 
 
 def regions(pixels: NDArray[np.float32], method: Method) -> NDArray[np.int64]:
@@ -120,12 +154,6 @@ def regrouped(weights: Weights, method: Method, groups: NDArray[np.int64]) -> We
         return weights
     fitted: Weights = engine.regrouped(weights, groups)
     return fitted
-
-
-def restricted(weights: Weights, used: NDArray[np.bool_]) -> Weights:
-    """Return weights without the clusters that are not used, (K,) bool; what others win stays."""
-    each = {name: weights[name][used] for name in ("clusters", "groups") if name in weights}
-    return {**weights, **each}
 
 
 def _engine_of(method: Method) -> Any:

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from napari_mmtseg.engine import Learned, Prediction, Predictor, Weights
+from napari_mmtseg.engine import Learned, Predictor, Tile, Weights, voting
 from napari_mmtseg.engine.alignment import count_overlap, permutation
-from napari_mmtseg.engine.borders import regions
 from napari_mmtseg.engine.devices import choose
-from napari_mmtseg.engine.halves import halves
+from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
 from napari_mmtseg.engine.losses import IGNORED
 from napari_mmtseg.engine.networks import (
     Network,
@@ -26,12 +24,8 @@ from napari_mmtseg.engine.networks import (
     winners,
 )
 from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
-from napari_mmtseg.engine.sharpening import sharpened_groups
-from napari_mmtseg.engine.votes import decide, found_clusters, pooled, sureness
+from napari_mmtseg.engine.votes import found_clusters, sureness
 from napari_mmtseg.methods import NetworkMethod
-
-_LEAST_CONTRAST = 0.1
-"""Of the squared contrast of the halves: where there is less, sharpening leaves labels alone."""
 
 
 @torch.no_grad()
@@ -59,10 +53,8 @@ def learned(
         freeze(network, [plane.pixels for plane in planes])
         if method.start == "image":
             responses = [network(one.pixels).movedim(1, -1)[one.valid] for one in planes]
-            factor = sureness(torch.cat(responses))
-            for value in network.bn3.parameters():
-                value.mul_(factor)
-    width = networks[0].conv3.out_channels
+            network.scale(sureness(torch.cat(responses)))
+    width = networks[0].width
     votes = _votes(networks[0], planes)  # each (B, q, Y, X)
     for network in networks[1:]:
         others = _votes(network, planes)
@@ -72,10 +64,7 @@ def learned(
         )
         # Its channel for each of the first's.
         place = permutation(torch.as_tensor(overlap), working.painted).argsort()
-        for layer in (network.conv3, network.bn3):
-            for value in layer.state_dict().values():
-                if value.ndim:
-                    value.copy_(value[place].clone())
+        network.reorder(place)
         votes = [own + other[:, place] for own, other in zip(votes, others, strict=True)]
     won = [winners(one) for one in votes]
     pixels = torch.cat([plane.own_pixels.movedim(1, -1)[plane.valid] for plane in planes])  # (n, C)
@@ -83,13 +72,11 @@ def learned(
     clusters, colours, sizes = found_clusters(labels, pixels, width)
     classes = _classes(won, planes, working)[clusters]
     groups = _halves(won, planes, clusters, width)
-    halves_of = np.zeros(width, np.int64)  # of each channel, so that no unused one changes a border
-    halves_of[clusters] = groups
     weights: dict[str, NDArray[np.generic]] = {
         "clusters": clusters,
-        "halves": halves_of,
-        "contrast": _contrast(groups, colours, sizes),
-        "reduction": np.array(working.factor),
+        "halves": groups,
+        "contrast": contrast(groups, colours, sizes),
+        "reduction": np.array(working.factor, np.int64),
     }
     for number, network in enumerate(networks, start=1):
         named = get_weights(network)
@@ -98,41 +85,42 @@ def learned(
 
 
 def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
-    """Make the function that asks the frozen networks for the cluster of each pixel."""
+    """Make the predictor that asks the frozen networks."""
     device = choose(method.device)
     dtype = getattr(torch, method.precision)
-    factor = int(weights["reduction"])
-    clusters, halves_of = (
+    factor = tuple(int(n) for n in weights["reduction"])
+    clusters, groups = (
         torch.from_numpy(np.ascontiguousarray(weights[name])).to(device)
         for name in ("clusters", "halves")
     )
-    groups = halves_of.unique(return_inverse=True)[1]
-    least = _LEAST_CONTRAST * float(weights["contrast"]) if int(groups.max()) == 1 else 0.0
     networks: list[Network] = []
     while named := part(weights, f"network{len(networks) + 1}."):
-        network = build(named["conv1.weight"].shape[1], method)
+        n_channels = named["conv1.weight"].shape[1]
+        network = build(n_channels, len(factor), method)
         set_weights(network, named, frozen=True)
         networks.append(network.to(device, dtype).eval())
 
-    @torch.no_grad()
-    def predict(
-        pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
-    ) -> Prediction:
-        plane = reduce(torch.from_numpy(pixels).to(device, dtype)[None], factor)
-        seen = with_margin(plane, method)
-        votes = torch.cat([network(seen).softmax(1) for network in networks])  # (V, q, y, x)
-        if method.vote_border:
-            found = regions(votes.mean(0), method.vote_border)
-            votes = pooled(votes, found.expand(len(votes), -1, -1))
-            # Regions are found at half the resolution, and have stairs for borders.
-            votes = functional.avg_pool2d(votes, 5, 1, 2, count_include_pad=False)
-        if method.sharpening_px:
-            radius = max(1, method.sharpening_px // factor)
-            seen = plane.expand(len(votes), -1, -1, -1)
-            votes = sharpened_groups(votes, groups, seen, radius, least)
-        return decide(votes[:, clusters], factor, pixels.shape[1:], label_of)
+    def voters(pixels: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+        seen = with_margin(pixels, networks[0].margin)
+        votes = [network(seen).softmax(1)[:, clusters] for network in networks]
+        return torch.cat(votes), pixels[0]
 
-    return predict
+    def smaller(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return reduce(torch.from_numpy(pixels)[None], factor)[0].numpy()
+
+    return voting.predictor(
+        voters,
+        n_votes=len(networks) * len(clusters),
+        n_channels=n_channels,
+        reach=method.n_blocks,
+        factor=factor,
+        reduce=smaller,
+        groups=groups,
+        least_contrast=LEAST_CONTRAST * float(weights["contrast"]),
+        method=method,
+        device=device,
+        dtype=dtype,
+    )
 
 
 def part(weights: Weights, prefix: str) -> dict[str, NDArray[np.generic]]:
@@ -154,19 +142,6 @@ def _classes(won: list[Tensor], planes: Sequence[Batch], working: Working) -> ND
             counts += count_overlap(labels[here], plane.painted[here], width).cpu()
     met = counts.sum(1) > 0
     return np.where(met, working.classes[counts.argmax(1)], 0)
-
-
-def _contrast(
-    groups: NDArray[np.int64], colours: NDArray[np.float32], sizes: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the squared distance between the halves' mean colours, a mean over the channels."""
-    if groups.max() == 0:
-        return np.array(0.0)
-    low, high = (
-        np.average(colours[groups == half], axis=0, weights=sizes[groups == half])
-        for half in (0, 1)
-    )
-    return np.array(np.square(high - low).mean(), np.float64)
 
 
 def _halves(

@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+LEAST_CONTRAST = 0.1
+"""Of the squared contrast of the halves: where there is less, sharpening leaves labels alone."""
+
 
 def halves(
     clusters: Sequence[NDArray[np.integer]], pixels: Sequence[NDArray[np.floating]], count: int
@@ -74,3 +77,16 @@ def halves(
         if score > best:
             best, halved = score, np.isin(np.arange(count), high).astype(np.int64)
     return halved
+
+
+def contrast(
+    groups: NDArray[np.int64], colours: NDArray[np.float32], sizes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the squared distance between the halves' mean colours, a mean over the channels."""
+    if groups.max() == 0:
+        return np.array(0.0)
+    low, high = (
+        np.average(colours[groups == half], axis=0, weights=sizes[groups == half])
+        for half in (0, 1)
+    )
+    return np.array(np.square(high - low).mean(), np.float64)

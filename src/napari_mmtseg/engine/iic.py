@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mmtseg.arrays import Sample
-from napari_mmtseg.engine import Learned, Prediction, Predictor, Step, Training, Weights
+from napari_mmtseg.engine import Learned, Predictor, Step, Tile, Training, Weights, voting
 from napari_mmtseg.engine.devices import choose, drive
+from napari_mmtseg.engine.frozen import part
 from napari_mmtseg.engine.iic_loss import information_loss
 from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, build
-from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.networks import freeze, get_weights, set_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
+from napari_mmtseg.engine.refine.sharpening import sharpened
 from napari_mmtseg.engine.sampling import reduce
-from napari_mmtseg.engine.sharpening import sharpened, sharpened_groups
 from napari_mmtseg.engine.views import turn_back
-from napari_mmtseg.engine.votes import decide, found_clusters
+from napari_mmtseg.engine.votes import found_clusters
 from napari_mmtseg.methods import IIC
 
 _FROZEN_PIXELS = 2**18
@@ -41,7 +41,7 @@ class _Run(NamedTuple):
 
 
 def train(sample: Sample, method: IIC, initial: Weights | None = None) -> Training:
-    """Train trunk and heads, then name the clusters by the user's strokes if there are any.
+    """Train trunk and heads.
 
     A cluster is a pair of a main cluster and an overcluster; the clusters of one main cluster
     form a group, so that the labels are the main head's and the finer ones stay within reach.
@@ -143,9 +143,10 @@ def _learned(
     winners, colours = [], []
     for pixels, weight in looked:
         there = on_grid(weight, method.pooling) > 0  # (B, y, x)
-        small = reduce(pixels, method.pooling)
+        small = reduce(pixels, (method.pooling,) * 2)
         main, over = network(pixels)  # (B, k, y, x), (B, K, y, x)
-        main = sharpened(main, small, method.sharpening_px // method.pooling)
+        radius = (method.sharpening_px // method.pooling,) * 2
+        main = torch.stack([sharpened(*one, radius) for one in zip(main, small, strict=True)])
         winners.append((main.argmax(1) * n_over + over.argmax(1))[there])
         colours.append(small.movedim(1, -1)[there])  # (n, C)
     clusters, means, sizes = found_clusters(torch.cat(winners), torch.cat(colours), n_main * n_over)
@@ -155,14 +156,8 @@ def _learned(
         "clusters": clusters,
         **{f"network.{name}": value for name, value in get_weights(network).items()},
     }
-    groups, classes = clusters // n_over, np.zeros_like(sizes)
-    if sample.scribbles is not None and pairs is None:
-        # A stroke inside of an object meets the clusters of its rim unless their borders are sharp.
-        predict = predictor(regrouped(weights, np.arange(len(sizes))), method)
-        strokes = [(predict(p)[0], s) for p, s in zip(sample.pixels, sample.scribbles, strict=True)]
-        classes = name_clusters(*count_strokes(strokes, len(sizes)), means, sizes, groups)
-    weights = regrouped(weights, classes if classes.any() else groups)
-    return Learned(weights, means, sizes, classes, groups)
+    groups = clusters // n_over
+    return Learned(regrouped(weights, groups), means, sizes, np.zeros_like(sizes), groups)
 
 
 def regrouped(weights: Weights, groups: NDArray[np.int64]) -> Weights:
@@ -179,11 +174,10 @@ def regrouped(weights: Weights, groups: NDArray[np.int64]) -> Weights:
 
 
 def predictor(weights: Weights, method: IIC) -> Predictor:
-    """Make the function that finds the cluster of each pixel, with frozen statistics."""
+    """Make the predictor that asks the frozen network."""
     device = choose(method.device)
     dtype = getattr(torch, method.precision)
-    prefix = "network."
-    named = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    named = part(weights, "network.")
     n_clusters = (len(named["heads.0.weight"]), len(named["heads.1.weight"]))
     n_channels = named["trunk.0.weight"].shape[1] - 2 * method.sobel
     network = SegmentationNetwork(n_channels, n_clusters, 1, method)
@@ -191,20 +185,23 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
     network.to(device, dtype).eval()
     clusters = torch.from_numpy(np.ascontiguousarray(weights["clusters"])).to(device)
     mains, overs = clusters // n_clusters[OVER], clusters % n_clusters[OVER]  # (P,)
-    groups = None
-    if "groups" in weights:
-        groups = torch.from_numpy(np.unique(weights["groups"], return_inverse=True)[1]).to(device)
+    groups = torch.from_numpy(np.unique(weights["groups"], return_inverse=True)[1]).to(device)
 
-    @torch.no_grad()
-    def predict(
-        pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
-    ) -> Prediction:
-        plane = torch.from_numpy(pixels).to(device, dtype)[None]
-        main, over = network(plane)  # (1, k, y, x), (1, K, y, x)
-        votes = main[:, mains] * over[:, overs]  # (1, P, y, x)
-        radius = method.sharpening_px // method.pooling
-        if groups is not None and radius:
-            votes = sharpened_groups(votes, groups, reduce(plane, method.pooling), radius)
-        return decide(votes, method.pooling, pixels.shape[1:], None)
+    def voters(pixels: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+        main, over = network(pixels)  # (1, k, y, x), (1, K, y, x)
+        factor = (method.pooling,) * 2
+        return main[:, mains] * over[:, overs], reduce(pixels, factor)[0]
 
-    return predict
+    return voting.predictor(
+        voters,
+        n_votes=len(clusters),
+        n_channels=n_channels,
+        reach=network.reach,
+        factor=(method.pooling,) * 2,
+        reduce=lambda pixels: pixels,
+        groups=groups,
+        least_contrast=0.0,
+        method=method,
+        device=device,
+        dtype=dtype,
+    )

@@ -44,7 +44,7 @@ class SegmentationNetwork(nn.Module):
         self, n_channels: int, n_clusters: tuple[int, int], n_heads: int, method: IIC
     ) -> None:
         super().__init__()
-        self.sobel = method.sobel
+        self.sobel, self.pooling = method.sobel, method.pooling
         widths = [n_channels + 2 * method.sobel, *(method.width * n for n in (1, 2, 4, 4, 8, 8))]
         layers: list[nn.Module] = []
         for number, dilation in enumerate((1, 1, 1, 1, 2, 2)):
@@ -61,6 +61,11 @@ class SegmentationNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    @property
+    def reach(self) -> int:
+        """Outputs to each side that an output depends on."""
+        return 6 + -(-(2 + self.sobel) // self.pooling)
 
     @property
     def n_clusters(self) -> tuple[int, int]:

@@ -67,7 +67,7 @@ def refine(own: Tensor, batch: Batch, width: int) -> Tensor:
 
     Parameters
     ----------
-    own : (B, Y, X) tensor of int64
+    own : (B, *spatial) tensor of int64
         Labels in 0..q - 1.
     batch : Batch
         Its superpixels; pixels that are not valid have no say.
@@ -86,17 +86,15 @@ def refine(own: Tensor, batch: Batch, width: int) -> Tensor:
 
 
 def _superpixels(
-    sample: Sample, number: int, plane: Batch, factor: int, method: Kanezaki
+    sample: Sample, number: int, plane: Batch, factor: tuple[int, ...], method: Kanezaki
 ) -> Tensor:
     """Return the plane's superpixels (1, Y, X), numbered from 0 without gaps."""
     if sample.superpixels is not None:
         regions = sample.superpixels[number]
-        # A working pixel belongs where the middle of its square does.
-        rows, columns = (
-            np.minimum(np.arange(small) * factor + factor // 2, full - 1)
-            for small, full in zip(plane.valid.shape[1:], regions.shape, strict=True)
-        )
-        regions = regions[rows[:, None], columns]
+        # A working pixel belongs where the middle of its block does.
+        sides = zip(plane.valid.shape[1:], regions.shape, factor, strict=True)
+        places = [np.minimum(np.arange(n) * f + f // 2, full - 1) for n, full, f in sides]
+        regions = regions[np.ix_(*places)]
     else:
         regions = _slic(plane.own_pixels[0].float().cpu().numpy(), sample.is_rgb, method)
     numbered = np.unique(regions, return_inverse=True)[1].reshape(regions.shape)
@@ -111,7 +109,7 @@ def _slic(pixels: NDArray[np.float32], is_rgb: bool, method: Kanezaki) -> NDArra
             f"reduction, {room}, got {method.n_superpixels}: choose fewer, or a smaller reduction"
         )
     found: NDArray[np.int64] = slic(
-        pixels.transpose(1, 2, 0),
+        np.moveaxis(pixels, 0, -1),
         n_segments=method.n_superpixels or max(1, room // _SUPERPIXEL_PX),
         # SLIC sees lightness as 0..100 in CIELAB, other intensities as 0..1.
         compactness=method.compactness if is_rgb else method.compactness / 100,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -13,10 +15,12 @@ from sklearn.cluster import KMeans as Clustering
 from threadpoolctl import threadpool_limits
 
 from napari_mmtseg.arrays import Sample
-from napari_mmtseg.engine import Learned, Prediction, Predictor, Step, Training, Weights
+from napari_mmtseg.engine import Learned, Prediction, Predictor, Step, Tile, Training, Weights
+from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
 from napari_mmtseg.methods import KMeans
 
 _FITTED_PIXELS = 100_000
+_TILE_SIDE = {2: 1024, 3: 128}
 
 
 def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Training:
@@ -33,8 +37,14 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
         then.
     """
     lab = sample.is_rgb and method.colour == "lab"
-    features = [_features(pixels, lab, method) for pixels in sample.pixels]
+    longest = max(sample.frame_shape or sample.valid[0].shape)
+    corners = sample.corners or [(0,) * sample.n_axes] * len(sample.pixels)
+    features = [
+        _features(pixels, lab, method, corner, longest)
+        for pixels, corner in zip(sample.pixels, corners, strict=True)
+    ]
     rows = np.concatenate([f[:, v].T for f, v in zip(features, sample.valid, strict=True)])
+    del features
     values, counts = _distinct(rows, method)
     k = min(method.n_labels, len(values))
     if 1 < k < method.n_labels:
@@ -44,7 +54,7 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
             stacklevel=2,
         )
 
-    start = None if initial is None else np.asarray(initial["clusters"], np.float64)
+    start = None if initial is None else _given(initial, rows.shape[1])
     total = 1 if start is not None else method.n_restarts
     best = None
     for restart in range(total):
@@ -59,7 +69,12 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
             fit.fit(values, sample_weight=counts)
         if best is None or fit.inertia_ < best.inertia_:
             best = fit
-        weights = {"clusters": best.cluster_centers_, "lab": np.array(lab)}
+        weights = {
+            "clusters": best.cluster_centers_,
+            "lab": np.array(lab),
+            "longest": np.array(longest),
+            "variance": np.array(max(best.inertia_ / counts.sum() / rows.shape[1], 1e-6)),
+        }
         loss = float(best.inertia_ / counts.sum())
         learned = partial(_learned, weights, sample, method)
         if (yield Step("training", restart + 1, total, (loss,), (k,), learned)):
@@ -68,40 +83,115 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
 
 
 def predictor(weights: Weights, method: KMeans) -> Predictor:
-    """Make the function that finds the nearest centre of each pixel."""
-    centres, lab = weights["clusters"], bool(weights["lab"])
+    """Make the predictor that finds the nearest centre of each pixel."""
+    centres, lab, longest = weights["clusters"], bool(weights["lab"]), int(weights["longest"])
+    axes = int(weights["axes"])
+    blur = int(4 * method.smoothing_px + 0.5)  # as far as SciPy's Gaussian reaches
 
-    def predict(
-        pixels: NDArray[np.float32], label_of: NDArray[np.int64] | None = None
-    ) -> Prediction:
-        features = _features(pixels, lab, method)
+    def apart(pixels: NDArray[np.float32], tile: Tile) -> Iterator[NDArray[np.float64]]:
+        """Give the squared distance of each pixel to one centre after the other."""
+        features = _features(pixels, lab, method, tile.origin, longest)
         if centres.shape[1:] != features.shape[:1]:
             raise ValueError(f"The centres {centres.shape} do not fit {len(features)} features")
-        nearest = np.zeros(features.shape[1:], np.int64)
-        least = np.full(features.shape[1:], np.inf)
         # Without matrix products, whose rounding depends on how many pixels come together.
-        for number, centre in enumerate(centres):
-            apart = np.zeros_like(least)
+        for centre in centres:
+            distance = np.zeros(features.shape[1:])
             for feature, middle in zip(features, centre, strict=True):
-                apart += (feature - middle) ** 2
-            nearer = apart < least
+                distance += (feature - middle) ** 2
+            yield distance
+
+    if method.vote_border or method.sharpening_px:
+        return _refined(apart, weights, method, blur, axes)
+
+    def find(
+        pixels: NDArray[np.float32], tile: Tile, label_of: NDArray[np.int64] | None = None
+    ) -> Prediction:
+        nearest, least = None, None
+        for number, distance in enumerate(apart(pixels, tile)):
+            distance = distance[tile.inner]
+            if nearest is None or least is None:
+                nearest, least = np.zeros(distance.shape, np.int64), distance
+                continue
+            nearer = distance < least
             nearest[nearer] = number
-            least[nearer] = apart[nearer]
+            least[nearer] = distance[nearer]
+        assert nearest is not None
         return nearest, None
 
-    return predict
+    side = (_TILE_SIDE[axes],) * axes
+    return Predictor((1,) * axes, side, (blur,) * axes, lambda pixels: pixels, find)
 
 
-def _features(pixels: NDArray[np.float32], lab: bool, method: KMeans) -> NDArray[np.float64]:
-    """Turn pixels (C, Y, X) into features (F, Y, X): intensities or colour, then position."""
+def _refined(
+    apart: Callable[[NDArray[np.float32], Tile], Iterator[NDArray[np.float64]]],
+    weights: Weights,
+    method: KMeans,
+    blur: int,
+    axes: int,
+) -> Predictor:
+    """Make a predictor from the probabilities of Gaussians of one variance around the centres."""
+    import torch  # plain k-means does without
+
+    from napari_mmtseg.engine import voting
+
+    def voters(pixels: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:
+        distances = np.stack(list(apart(pixels[0].numpy(), tile)))
+        scores = torch.from_numpy(distances / (-2 * float(weights["variance"])))
+        return scores.softmax(0).float()[None], pixels[0]
+
+    return voting.predictor(
+        voters,
+        n_votes=len(weights["clusters"]),
+        n_channels=int(weights["channels"]),
+        reach=blur,
+        factor=(1,) * axes,
+        reduce=lambda pixels: pixels,
+        groups=torch.from_numpy(weights["halves"]),
+        least_contrast=LEAST_CONTRAST * float(weights["contrast"]),
+        method=method,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+
+
+def _given(initial: Weights, n_features: int) -> NDArray[np.float64]:
+    """Return the centres to start from.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they do not fit.
+    """
+    if set(initial) != {"clusters"} or initial["clusters"] is None:
+        raise ValueError(
+            f"k-means starts from initial={{'clusters': centres}}, got {sorted(initial)}: give the "
+            f"centres as an array of shape (k, {n_features})"
+        )
+    centres = np.asarray(initial["clusters"], np.float64)
+    if centres.ndim != 2 or centres.shape[1] != n_features or not np.isfinite(centres).all():
+        raise ValueError(
+            f"The centres (initial['clusters']) must be finite numbers of shape (k, {n_features}), "
+            f"got shape {centres.shape}"
+        )
+    return centres
+
+
+def _features(
+    pixels: NDArray[np.float32],
+    lab: bool,
+    method: KMeans,
+    origin: tuple[int, ...],
+    longest: int,
+) -> NDArray[np.float64]:
+    """Turn pixels (C, *spatial) into features (F, *spatial): colour, then position."""
     features = pixels.astype(np.float64)
     if method.smoothing_px > 0:
         features = np.stack([gaussian_filter(one, method.smoothing_px) for one in features])
     if lab:
         features = rgb2lab(features, channel_axis=0) / 100
     if method.position_weight > 0:
-        longer_side = max(features.shape[1:])
-        where = np.indices(features.shape[1:]) / longer_side * method.position_weight
+        first = np.reshape(origin, (-1, *(1,) * len(origin)))
+        where = (np.indices(features.shape[1:]) + first) / longest * method.position_weight
         features = np.concatenate([features, where])
     return features
 
@@ -122,16 +212,33 @@ def _distinct(
 
 def _learned(weights: Weights, sample: Sample, method: KMeans) -> Learned:
     """Measure the clusters over the sample, leaving out those without a pixel."""
-    predict = predictor(weights, method)
+    weights = {
+        **weights,
+        "axes": np.array(sample.n_axes),
+        "channels": np.array(sample.n_channels),
+    }
+    plain = dataclasses.replace(method, vote_border=0.0, sharpening_px=0)
+    find = predictor(weights, plain).find
     centres = weights["clusters"]
     sizes = np.zeros(len(centres), np.int64)
     sums = np.zeros((len(centres), sample.n_channels))
-    for pixels, valid in zip(sample.pixels, sample.valid, strict=True):
-        clusters = predict(pixels)[0][valid]
-        sizes += np.bincount(clusters, minlength=len(centres))
+    found = []
+    corners = sample.corners or [(0,) * sample.n_axes] * len(sample.pixels)
+    for pixels, valid, corner in zip(sample.pixels, sample.valid, corners, strict=True):
+        whole = tuple(slice(0, n) for n in valid.shape)
+        clusters = find(pixels, Tile(whole, valid.shape, corner), None)[0]
+        sizes += np.bincount(clusters[valid], minlength=len(centres))
         for channel, values in enumerate(pixels[:, valid]):
-            sums[:, channel] += np.bincount(clusters, values, minlength=len(centres))
+            sums[:, channel] += np.bincount(clusters[valid], values, minlength=len(centres))
+        found.append(np.where(valid, clusters, -1))
     used = sizes > 0
     colours = (sums[used] / sizes[used, None]).astype(np.float32)
-    classes = np.zeros(np.count_nonzero(used), np.int64)
-    return Learned({**weights, "clusters": centres[used]}, colours, sizes[used], classes)
+    number = np.append(np.cumsum(used) - 1, -1)  # the last is for -1
+    maps = [number[one] for one in found] if method.sharpening_px else []
+    groups = halves(maps, sample.pixels, len(colours)) if maps else np.zeros(len(colours), np.int64)
+    weights |= {
+        "clusters": centres[used],
+        "halves": groups,
+        "contrast": contrast(groups, colours, sizes[used]),
+    }
+    return Learned(weights, colours, sizes[used], np.zeros(len(colours), np.int64))

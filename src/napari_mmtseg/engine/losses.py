@@ -17,8 +17,8 @@ def cross_entropy(responses: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    responses : (B, q, Y, X) tensor
-    target : (B, Y, X) tensor of int64
+    responses : (B, q, *spatial) tensor
+    target : (B, *spatial) tensor of int64
     """
     # With a pixel's responses side by side, this takes a quarter of the time on a processor.
     pixels = responses.movedim(1, -1).flatten(0, 2)
@@ -33,8 +33,8 @@ def scribble_loss(responses: Tensor, painted: Tensor | None) -> Tensor | float:
 
     Parameters
     ----------
-    responses : (B, q, Y, X) tensor
-    painted : (B, Y, X) tensor of int64 or None
+    responses : (B, q, *spatial) tensor
+    painted : (B, *spatial) tensor of int64 or None
         Channel of the user's class, IGNORED where unpainted.
     """
     if painted is None:
@@ -45,7 +45,10 @@ def scribble_loss(responses: Tensor, painted: Tensor | None) -> Tensor | float:
 
 
 def total_variation(responses: Tensor) -> Tensor:
-    """Mean |dy| + mean |dx| of the responses (Kim et al. 2020, equation 3, as means)."""
+    """Mean |dy| + mean |dx| of the responses, and |dz| of volumes.
+
+    Source: Kim et al. 2020, equation 3, as means.
+    """
     value: Tensor = _TotalVariation.apply(responses)  # type: ignore[no-untyped-call]
     return value
 
@@ -57,7 +60,7 @@ class _TotalVariation(torch.autograd.Function):
     def forward(ctx: Any, responses: Tensor) -> Tensor:
         gradient = torch.zeros_like(responses)
         total = responses.new_zeros(())
-        for axis in (2, 3):
+        for axis in range(2, responses.ndim):
             n = responses.shape[axis] - 1
             step = responses.narrow(axis, 1, n) - responses.narrow(axis, 0, n)
             total += step.abs().mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +13,26 @@ from torch import Tensor, nn
 
 from napari_mmtseg.methods import NetworkMethod
 
+Convolution = nn.Conv2d | nn.Conv3d
+Norm = nn.BatchNorm2d | nn.BatchNorm3d
+_LAYERS: dict[int, tuple[Any, Any]] = {
+    2: (nn.Conv2d, nn.BatchNorm2d),
+    3: (nn.Conv3d, nn.BatchNorm3d),
+}
+
 
 class Network(nn.Module):
     """Blocks of 3x3 convolution, ReLU and batch norm, then 1x1 convolution and batch norm.
 
-    Source: Kim, Kanezaki and Tanaka, IEEE TIP 29, 2020, section III.
+    Source: Kim, Kanezaki and Tanaka, IEEE TIP 29, 2020, section III. In a volume the convolutions
+    are 3x3x3.
 
     Parameters
     ----------
     n_channels : int
         Channels of the image.
+    n_axes : int
+        Spatial axes, 2 or 3.
     width : int
         Channels q of each layer and of the responses.
     n_blocks : int
@@ -29,43 +40,69 @@ class Network(nn.Module):
     padded : bool
         Whether zeros stand for what lies beyond the border, as in the paper. Otherwise responses
         are M pixels smaller a side than the pixels.
+
+    Attributes
+    ----------
+    width : int
+        Channels of the responses.
+    margin : int
+        Pixels a side by which the responses are smaller than the pixels.
     """
 
-    def __init__(self, n_channels: int, width: int, n_blocks: int, padded: bool = True) -> None:
+    def __init__(
+        self, n_channels: int, n_axes: int, width: int, n_blocks: int, padded: bool = True
+    ) -> None:
         super().__init__()
-        conv3x3 = partial(nn.Conv2d, kernel_size=3, padding=int(padded))
-        self.conv1 = conv3x3(n_channels, width)
-        self.bn1 = _norm(width)
+        self.width, self.margin = width, 0 if padded else n_blocks
+        conv, norm = _LAYERS[n_axes]
+        conv3x3 = partial(conv, kernel_size=3, padding=int(padded))
+        # Momentum 0 leaves the running statistics alone until `freeze` sets them.
+        self.conv1, self.bn1 = conv3x3(n_channels, width), norm(width, momentum=0.0)
         inner = range(n_blocks - 1)
         self.conv2 = nn.ModuleList(conv3x3(width, width) for _ in inner)
-        self.bn2 = nn.ModuleList(_norm(width) for _ in inner)
-        self.conv3 = nn.Conv2d(width, width, 1)
-        self.bn3 = _norm(width)
+        self.bn2 = nn.ModuleList(norm(width, momentum=0.0) for _ in inner)
+        self.conv3, self.bn3 = conv(width, width, 1), norm(width, momentum=0.0)
+        self._memory = torch.channels_last if n_axes == 2 else torch.channels_last_3d
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map pixels (B, C, Y, X) in 0..1 to responses (B, q, Y, X)."""
+        """Map pixels (B, C, *spatial) in 0..1 to responses (B, q, *spatial)."""
         # With the channels side by side, convolutions on a processor take two thirds of the time.
-        features = pixels.contiguous(memory_format=torch.channels_last)
+        features = pixels.contiguous(memory_format=self._memory)
         for conv, norm in self.blocks():
             features = norm(torch.relu_(conv(features)))
         responses: Tensor = self.bn3(self.conv3(features))
         return responses
 
-    def blocks(self) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    def blocks(self) -> Iterator[tuple[Convolution, Norm]]:
         """List the 3x3 convolutions with their batch norms, in the order of the pixels' way."""
         yield self.conv1, self.bn1
         yield from zip(self.conv2, self.bn2, strict=True)
 
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply all responses by a factor."""
+        for value in self.bn3.parameters():
+            value.mul_(factor)
+
+    @torch.no_grad()
+    def reorder(self, channels: Tensor) -> None:
+        """Let response k be what response channels[k] was."""
+        for layer in (self.conv3, self.bn3):
+            for value in layer.state_dict().values():
+                if value.ndim:
+                    value.copy_(value[channels].clone())
+
 
 def winners(responses: Tensor) -> Tensor:
-    """Return the channel with the largest response: (B, q, Y, X) -> (B, Y, X) int64."""
+    """Return the channel with the largest response: (B, q, *spatial) -> (B, *spatial) int64."""
     # The same as argmax(1), and three times as fast on a processor.
     return responses.max(1).indices
 
 
-def build(n_channels: int, method: NetworkMethod) -> Network:
+def build(n_channels: int, n_axes: int, method: NetworkMethod) -> Network:
     """Build a network with random weights (PyTorch's default start)."""
-    return Network(n_channels, method.width, method.n_blocks, method.borders == "zero")
+    padded = method.padding == "zero"
+    return Network(n_channels, n_axes, method.width, method.n_blocks, padded)
 
 
 def set_weights(
@@ -104,17 +141,18 @@ def freeze(network: nn.Module, planes: Sequence[Tensor]) -> None:
     ----------
     network : nn.Module
         Its batch norms registered in the order in which the pixels meet them.
-    planes : sequence of (1, C, Y, X) tensors
+    planes : sequence of (B, C, *spatial) tensors
         One pass a norm: each norm's statistics build on the frozen ones before it.
     """
     network.eval()
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in network.modules() if isinstance(m, Norm)]
     seen: dict[nn.Module, list[Tensor]] = {norm: [] for norm in norms}
 
     def collect(norm: nn.Module, inputs: tuple[Tensor]) -> None:
         x = inputs[0].double()
-        count = torch.full_like(x[0, :, 0, 0], x.numel() / x.shape[1])
-        seen[norm].append(torch.stack([count, x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))]))
+        x = x.movedim(1, 0).flatten(1)  # (q, n)
+        count = x.new_full((len(x),), x.shape[1])
+        seen[norm].append(torch.stack([count, x.sum(1), (x * x).sum(1)]))
         if len(seen[norm]) == len(planes):
             count, total, squares = torch.stack(seen[norm]).sum(0)
             mean = total / count
@@ -124,17 +162,12 @@ def freeze(network: nn.Module, planes: Sequence[Tensor]) -> None:
 
     # A single batch freezes each norm before it passes on; several need a pass for each norm.
     for norm in norms if len(planes) > 1 else [network]:
-        inner = [m for m in norm.modules() if isinstance(m, nn.BatchNorm2d)]
+        inner = [m for m in norm.modules() if isinstance(m, Norm)]
         handles = [one.register_forward_pre_hook(collect) for one in inner]
         for plane in planes:
             network(plane)
         for handle in handles:
             handle.remove()
-
-
-def _norm(width: int) -> nn.BatchNorm2d:
-    # Momentum 0 leaves the running statistics alone until `freeze` sets them.
-    return nn.BatchNorm2d(width, momentum=0.0)
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,18 +20,19 @@ from napari_mmtseg.methods import NetworkMethod
 
 _WORKING_PIXELS = 65_536
 _WORKING_PIXELS_OF_CROPS = 1_000_000
+_WORKING_VOXELS = 8_000_000
 _MAX_REDUCTION = 8
 _SURVEYED_PIXELS = 131_072
-_SURVEYED_SIDE = 64
+_SURVEYED_SIDES = {2: 64, 3: 16}
 
 
 class Batch(NamedTuple):
     """Pixels at the working resolution."""
 
-    pixels: Tensor  # (B, C, Y + 2 m, X + 2 m) in 0..1, with the network's margin m
-    valid: Tensor  # (B, Y, X) bool
-    painted: Tensor | None = None  # (B, Y, X): channel of the user's class, or IGNORED
-    superpixels: Tensor | None = None  # (B, Y, X) int64
+    pixels: Tensor  # (B, C, *spatial + 2 m) in 0..1, with the network's margin m
+    valid: Tensor  # (B, *spatial) bool
+    painted: Tensor | None = None  # (B, *spatial): channel of the user's class, or IGNORED
+    superpixels: Tensor | None = None  # (B, *spatial) int64
 
     @property
     def margin(self) -> int:
@@ -40,9 +41,9 @@ class Batch(NamedTuple):
 
     @property
     def own_pixels(self) -> Tensor:
-        """The pixels without the margin: (B, C, Y, X)."""
-        rows, columns = self.valid.shape[1:]
-        return self.pixels.narrow(2, self.margin, rows).narrow(3, self.margin, columns)
+        """The pixels without the margin: (B, C, *spatial)."""
+        inner = (slice(self.margin, self.margin + n) for n in self.valid.shape[1:])
+        return self.pixels[:, :, *inner]
 
     @property
     def has_strokes(self) -> bool:
@@ -51,7 +52,7 @@ class Batch(NamedTuple):
 
     @property
     def unpainted(self) -> Tensor:
-        """Where the networks label the pixels themselves: (B, Y, X) bool."""
+        """Where the networks label the pixels themselves: (B, *spatial) bool."""
         return self.valid if self.painted is None else self.valid & (self.painted == IGNORED)
 
 
@@ -59,8 +60,8 @@ class Working(NamedTuple):
     """A sample at the working resolution."""
 
     planes: list[Batch]
-    factor: int
-    """The working reduction."""
+    factor: tuple[int, ...]
+    """The working reduction along each axis."""
     classes: NDArray[np.int64]
     """(q,): the user's class of each channel of the responses, 0 for none."""
 
@@ -70,31 +71,57 @@ class Working(NamedTuple):
         return torch.from_numpy(np.flatnonzero(self.classes)).to(self.planes[0].pixels.device)
 
 
-def reduction_for(shape: tuple[int, ...], method: NetworkMethod) -> int:
-    """Choose the working reduction for planes of (..., Y, X), keeping at least 2 pixels a side."""
-    rows, columns = shape[-2:]
-    aim = _WORKING_PIXELS_OF_CROPS if method.crop_px else _WORKING_PIXELS
-    wanted = method.reduction or min(_MAX_REDUCTION, round(math.sqrt(rows * columns / aim)))
-    return max(1, min(wanted, rows // 2, columns // 2))
+def reduction_for(sample: Sample, method: NetworkMethod) -> tuple[int, ...]:
+    """Choose the working reduction along each axis, keeping at least 2 pixels a side."""
+    shape = sample.frame_shape or sample.valid[0].shape
+    if len(shape) == 3:
+        factor = _reduction_of_volume(shape, sample.spacing or (1.0,) * 3, method)
+    else:
+        aim = _WORKING_PIXELS_OF_CROPS if method.crop_px else _WORKING_PIXELS
+        wanted = round(math.sqrt(math.prod(shape) / aim))
+        factor = (method.reduction or min(_MAX_REDUCTION, wanted),) * 2
+    return tuple(max(1, min(f, n // 2)) for f, n in zip(factor, shape, strict=True))
 
 
-def reduce(pixels: Tensor, factor: int) -> Tensor:
-    """Average squares of factor x factor pixels: (B, C, Y, X) -> (B, C, ceil Y/f, ceil X/f)."""
-    if factor == 1:
+def _reduction_of_volume(
+    shape: tuple[int, ...], spacing: tuple[float, ...], method: NetworkMethod
+) -> tuple[int, ...]:
+    """Reduce the axes of the finest voxels first, until the working voxels are few enough."""
+    if method.reduction:
+        return tuple(max(1, round(method.reduction / size)) for size in spacing)
+    factor = [1, 1, 1]
+    while math.prod(shape) / math.prod(factor) > _WORKING_VOXELS:
+        pairs = zip(factor, spacing, strict=True)
+        size = [n * s if n < _MAX_REDUCTION else math.inf for n, s in pairs]
+        if min(size) == math.inf:
+            break
+        for axis in range(3):
+            if size[axis] <= 1.4 * min(size):
+                factor[axis] *= 2
+    return tuple(factor)
+
+
+def reduce(pixels: Tensor, factor: Sequence[int]) -> Tensor:
+    """Average blocks of pixels: (B, C, *spatial) -> (B, C, *spatial / factor), rounded up."""
+    factor = tuple(factor)
+    if max(factor) == 1:
         return pixels
-    return functional.avg_pool2d(pixels, factor, ceil_mode=True, count_include_pad=False)
+    pool = functional.avg_pool2d if len(factor) == 2 else functional.avg_pool3d
+    small: Tensor = pool(pixels, factor, ceil_mode=True, count_include_pad=False)
+    return small
 
 
-def with_margin(pixels: Tensor, method: NetworkMethod) -> Tensor:
-    """Repeat the border's pixels as far as the network sees: (B, C, Y, X), larger by M a side."""
-    if method.borders == "zero":
-        return pixels  # the network pads for itself
-    return functional.pad(pixels, (method.n_blocks,) * 4, mode="replicate")
+def with_margin(pixels: Tensor, margin: int) -> Tensor:
+    """Repeat the border's pixels as far as the network sees beyond them: (B, C, *spatial)."""
+    if margin == 0:
+        return pixels
+    return functional.pad(pixels, (margin,) * (2 * (pixels.ndim - 2)), mode="replicate")
 
 
 def working_sample(sample: Sample, method: NetworkMethod, device: torch.device) -> Working:
     """Bring each plane of the sample to the working resolution on the device."""
-    factor = reduction_for(sample.pixels[0].shape, method)
+    factor = reduction_for(sample, method)
+    margin = 0 if method.padding == "zero" else method.n_blocks
     classes = _channel_classes(sample, method.width)
     dtype = getattr(torch, method.precision)
     planes = []
@@ -106,9 +133,9 @@ def working_sample(sample: Sample, method: NetworkMethod, device: torch.device) 
             there = missing[:, 0] < 1
         painted = None
         if sample.scribbles is not None:
-            painted = _painted(sample.scribbles[number], classes, factor, there.shape[1:])
+            painted = _painted(sample.scribbles[number], classes, factor, tuple(there.shape[1:]))
             painted = painted.to(device)[None].masked_fill(~there, IGNORED)
-        planes.append(Batch(with_margin(small, method), there, painted))
+        planes.append(Batch(with_margin(small, margin), there, painted))
     return Working(planes, factor, classes)
 
 
@@ -139,13 +166,17 @@ def _channel_classes(sample: Sample, width: int) -> NDArray[np.int64]:
 
 
 def _painted(
-    strokes: NDArray[np.int64], classes: NDArray[np.int64], factor: int, shape: tuple[int, ...]
+    strokes: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    factor: tuple[int, ...],
+    shape: tuple[int, ...],
 ) -> Tensor:
-    """Give each working pixel the channel of the class painted most in its square."""
-    rows, columns = np.nonzero(strokes)
-    squares, place = np.unique(rows // factor * shape[1] + columns // factor, return_inverse=True)
+    """Give each working pixel the channel of the class painted most in its block."""
+    places = np.nonzero(strokes)
+    blocks = np.ravel_multi_index([at // f for at, f in zip(places, factor, strict=True)], shape)
+    squares, place = np.unique(blocks, return_inverse=True)
     channels = np.flatnonzero(classes)
-    which = np.searchsorted(classes[channels], strokes[rows, columns])
+    which = np.searchsorted(classes[channels], strokes[places])
     most = majority(torch.from_numpy(place), torch.from_numpy(which), len(squares), len(channels))
     painted = torch.full(shape, IGNORED)
     painted.view(-1)[torch.from_numpy(squares)] = torch.from_numpy(channels)[most]
@@ -163,7 +194,9 @@ def batches(
     """
     with_strokes = [one for one in planes if one.has_strokes]
     sides = [min(size) for size in zip(*(one.valid.shape[1:] for one in planes), strict=True)]
-    sides = [min(max(2, method.crop_px or side), side) for side in sides]
+    # As many voxels in a cube as pixels in a square.
+    wanted = method.crop_px if len(sides) == 2 else round(method.crop_px ** (2 / 3))
+    sides = [min(max(2, wanted or side), side) for side in sides]
 
     def draw(below: int) -> int:
         return int(torch.randint(below, (1,), generator=generator))
@@ -205,8 +238,9 @@ def survey(planes: list[Batch], method: NetworkMethod) -> list[Batch]:
         return planes
     whole = [one for one in planes if one.has_strokes]
     others = [one for one in planes if not one.has_strokes]
-    side = _SURVEYED_SIDE
-    crops = _even_crops(others, [side, side], _SURVEYED_PIXELS // side**2)
+    axes = planes[0].valid.ndim - 1
+    side = _SURVEYED_SIDES[axes]
+    crops = _even_crops(others, [side] * axes, _SURVEYED_PIXELS // side**axes)
     sizes = dict.fromkeys(one.valid.shape[1:] for one in crops)
     joined = [_joined([one for one in crops if one.valid.shape[1:] == size]) for size in sizes]
     return whole + joined
@@ -217,7 +251,8 @@ def _even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]
     if not planes:
         return []
     chosen = planes[:: -(-len(planes) // most)]
-    n = math.isqrt(most // len(chosen))  # along each axis
+    axes = len(sides)
+    n = max(1, int((most // len(chosen)) ** (1 / axes) + 1e-9))  # along each axis
     crops = []
     for one in chosen:
         lengths = [min(side, have) for side, have in zip(sides, one.valid.shape[1:], strict=True)]
@@ -228,11 +263,11 @@ def _even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]
 
 
 def _crop(plane: Batch, corner: list[int], sides: list[int]) -> Batch:
-    """Cut a rectangle out of all that a plane holds."""
+    """Cut a box out of all that a plane holds."""
 
     def cut(part: Any, margin: int = 0) -> Any:
-        top, left = (slice(a, a + n + 2 * margin) for a, n in zip(corner, sides, strict=True))
-        return None if part is None else part[..., top, left]
+        here = (slice(a, a + n + 2 * margin) for a, n in zip(corner, sides, strict=True))
+        return None if part is None else part[..., *here]
 
     return Batch(
         cut(plane.pixels, plane.margin),

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans as Clustering
 from threadpoolctl import threadpool_limits
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from napari_mmtseg.engine import Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.losses import IGNORED
-from napari_mmtseg.engine.networks import Network, build, set_weights
+from napari_mmtseg.engine.networks import Convolution, Network, Norm, build, set_weights
 from napari_mmtseg.engine.sampling import Batch, Working, survey
 from napari_mmtseg.methods import NetworkMethod
 
@@ -55,7 +55,7 @@ def start(
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(number if method.start == "image" else seed)
-            networks.append(build(pixels.shape[1], method).to(pixels))
+            networks.append(build(pixels.shape[1], pixels.ndim - 2, method).to(pixels))
         if initial is not None:
             set_weights(networks[number], initial[number])
     if initial is None and method.start == "image":
@@ -83,17 +83,20 @@ def _start_from_image(
     painted : (n,) tensor of int64
         Channels that stand for a class of the user: they get the clusters that its strokes meet.
     """
-    width = networks[0].conv3.in_channels
+    width = networks[0].width
     features = [plane.pixels for plane in planes]
     basis, lift = _basis(features, width // 2)  # (F, C), (F,)
     through = slice(0, len(basis))
+    axes = features[0].ndim - 2
     smooth = torch.tensor([0.25, 0.5, 0.25]).to(basis)
+    kernel = smooth
+    for _ in range(axes - 1):
+        kernel = kernel * smooth.view(-1, *(1,) * kernel.ndim)
+    convolve = functional.conv2d if axes == 2 else functional.conv3d
     for layers in zip(*(network.blocks() for network in networks), strict=True):
-        weight = basis[:, :, None, None] * smooth * smooth[:, None]
+        weight = basis.view(*basis.shape, *(1,) * axes) * kernel
         padding = layers[0][0].padding
-        features = [
-            torch.relu(functional.conv2d(x, weight, lift, padding=padding)) for x in features
-        ]
+        features = [torch.relu(convolve(x, weight, lift, padding=padding)) for x in features]
         for conv, norm in layers:
             conv.weight[through] = 0
             conv.weight[through, : weight.shape[1]] = weight
@@ -103,17 +106,17 @@ def _start_from_image(
 
     pairs = zip(features, planes, strict=True)
     rows = torch.cat([x.movedim(1, -1)[plane.valid] for x, plane in pairs])  # (n, F)
-    centres, variance = _centres(rows, networks[0].conv3.out_channels)
+    centres, variance = _centres(rows, width)
     if len(painted):
         strokes = torch.cat([one.painted[one.valid] for one in planes if one.painted is not None])
         centres = centres[_places(rows, centres, strokes, painted)]
     weight = centres / variance  # (q, F)
     bias = -(weight * centres).sum(1) / 2
     factor = _SPREAD / (rows @ weight.T + bias).std().clamp_min(1e-6)
-    responses = [(rows @ weight.T + bias).T[None, :, :, None] * factor]
+    responses = [(rows @ weight.T + bias).T[None, :, :, None] * factor]  # (1, q, n, 1)
     for network in networks:
         network.conv3.weight.zero_()
-        network.conv3.weight[:, through, 0, 0] = weight * factor
+        network.conv3.weight[:, through] = (weight * factor).view(*weight.shape, *(1,) * axes)
         _bias(network.conv3)[:] = bias * factor
         _undo(network.bn3, responses, slice(None))
 
@@ -147,7 +150,7 @@ def _basis(pixels: Sequence[Tensor], most: int) -> tuple[Tensor, Tensor]:
     return basis, -(rows @ basis.T).amin(0)
 
 
-def _undo(norm: nn.BatchNorm2d, features: Sequence[Tensor], channels: slice) -> None:
+def _undo(norm: Norm, features: Sequence[Tensor], channels: slice) -> None:
     """Let a batch norm give some channels back as they are."""
     values = torch.cat([one.movedim(1, 0).flatten(1) for one in features], 1)  # (F, n)
     norm.weight[channels] = (values.var(1, correction=0) + norm.eps).sqrt()
@@ -167,7 +170,7 @@ def _centres(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(centres).to(rows), torch.tensor(max(variance, 1e-6)).to(rows)
 
 
-def _bias(layer: nn.Conv2d | nn.BatchNorm2d) -> Tensor:
+def _bias(layer: Convolution | Norm) -> Tensor:
     """Return the bias, which these layers always have."""
     assert layer.bias is not None
     return layer.bias

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from napari_mmtseg.methods.refining import RefinedMethod
 from napari_mmtseg.settings import Method, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class KMeans(Method):
+class KMeans(RefinedMethod):
     """k-means on the pixels: each belongs to the nearest of k mean intensities or colours.
 
     Source: Lloyd, "Least squares quantization in PCM", IEEE TIT 28, 1982, as scikit-learn has it.
@@ -27,11 +28,11 @@ class KMeans(Method):
 
     n_labels: int = setting(
         3,
-        "Labels (k)",
-        "How many groups to make; fewer if the image has fewer different values.",
+        "Labels at most",
+        "How many labels to make (k); fewer if the image has fewer different values.",
         ge=2,
         le=256,
-        basic=True,
+        group="basic",
     )
     smoothing_px: float = setting(
         1.0,
@@ -42,7 +43,7 @@ class KMeans(Method):
         step=0.5,
         unit="px",
         zero="none",
-        basic=True,
+        group="basic",
     )
     colour: Literal["lab", "rgb"] = setting(
         "lab",
@@ -95,7 +96,7 @@ class Felzenszwalb(Method):
         ge=0,
         le=1_000_000,
         step=50,
-        basic=True,
+        group="basic",
     )
     sigma: float = setting(
         0.8,
@@ -114,5 +115,5 @@ class Felzenszwalb(Method):
         ge=1,
         le=1_000_000,
         unit="px",
-        basic=True,
+        group="basic",
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from napari_mmtseg.methods.learning import LearningMethod
+from napari_mmtseg.methods.refining import RefinedMethod
 from napari_mmtseg.settings import changed, setting
 
 
@@ -51,7 +51,13 @@ class _Information(LearningMethod):
         le=20,
     )
     learning_rate: float = setting(
-        0.003, "Learning rate", "Step size of the optimiser (Adam).", ge=1e-6, le=1, step=0.001
+        0.003,
+        "Learning rate",
+        "Step size of the optimiser (Adam).",
+        ge=1e-6,
+        le=1,
+        step=0.001,
+        group="papers",
     )
     balance: float = setting(
         1.0,
@@ -71,7 +77,7 @@ class _Information(LearningMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IIC(_Information):
+class IIC(_Information, RefinedMethod):
     """Invariant information clustering: clusters that two views of a place agree on.
 
     Source: Ji, Henriques and Vedaldi, "Invariant Information Clustering for Unsupervised Image
@@ -82,15 +88,16 @@ class IIC(_Information):
     summary = "Clusters that two views of a place agree on; one model for many images."
     source = "Ji et al., ICCV 2019"
     takes_scribbles = True
-    draft: ClassVar[Mapping[str, Any]] = {"sharpening_px": 0}
+    named_by_scribbles = True
 
     n_labels: int = setting(
         3,
-        "Labels (k)",
-        "Clusters of the main head, and so labels of the result.",
+        "Labels at most",
+        "Clusters of the main head (k), and so labels of the result; those that no pixel takes "
+        "are left out.",
         ge=2,
         le=32,
-        basic=True,
+        group="basic",
     )
     n_iterations: int = setting(
         200,
@@ -99,7 +106,7 @@ class IIC(_Information):
         "one a little smaller.",
         ge=1,
         le=100_000,
-        basic=True,
+        group="basic",
     )
     width: int = setting(
         6,
@@ -107,6 +114,7 @@ class IIC(_Information):
         "Channels of the first layer; the last has eight times as many. The authors take 64.",
         ge=2,
         le=128,
+        group="papers",
     )
     pooling: int = setting(
         1,
@@ -116,6 +124,7 @@ class IIC(_Information):
         ge=1,
         le=4,
         unit="x",
+        group="papers",
     )
     crop_px: int = setting(
         0,
@@ -126,14 +135,18 @@ class IIC(_Information):
         le=2048,
         zero="automatic",
         unit="px",
+        group="papers",
     )
-    n_crops: int = setting(4, "Crops a step", "Random squares in each step.", ge=1, le=256)
+    n_crops: int = setting(
+        4, "Crops a step", "Random squares in each step.", ge=1, le=256, group="papers"
+    )
     n_repeats: int = setting(
         1,
         "Sample repeats",
         "Differently changed second views that each square is paired with in a step.",
         ge=1,
         le=16,
+        group="papers",
     )
     displacement_px: int = setting(
         1,
@@ -143,23 +156,16 @@ class IIC(_Information):
         ge=0,
         le=64,
         unit="px",
-        basic=True,
+        group="basic",
     )
     information: Literal["uncollapsed", "collapsed"] = setting(
         "uncollapsed",
         "Information",
         "uncollapsed: the mean over displacements of their information, as the authors ran it. "
         "collapsed: the information of all displacements taken together.",
+        group="papers",
     )
-    sharpening_px: int = setting(
-        20,
-        "Sharpening radius",
-        "Borders between labels move to where the image has them, judged by the labels' mean "
-        "intensities within this distance. 0 keeps the network's own, blunter borders.",
-        ge=0,
-        le=256,
-        unit="px",
-    )
+    sharpening_px: int = changed(RefinedMethod, "sharpening_px", 20)
     jitter: float = _jitter(0.2)
     neighbours: int = setting(
         1,
@@ -197,7 +203,7 @@ class ObjectIIC(_Information):
     source = "Ji et al., ICCV 2019"
 
     n_groups: int = setting(
-        2, "Groups (k)", "How many groups to sort the objects into.", ge=2, le=32, basic=True
+        2, "Groups (k)", "How many groups to sort the objects into.", ge=2, le=32, group="basic"
     )
     n_iterations: int = setting(
         150,
@@ -205,7 +211,7 @@ class ObjectIIC(_Information):
         "Training steps; each trains the auxiliary head, then the main head.",
         ge=1,
         le=100_000,
-        basic=True,
+        group="basic",
     )
     n_restarts: int = changed(_Information, "n_restarts", 4)
     surroundings: bool = setting(
@@ -213,7 +219,7 @@ class ObjectIIC(_Information):
         "See the surroundings",
         "Show the network what lies around each object as well; otherwise it sees the object "
         "alone.",
-        basic=True,
+        group="basic",
     )
     crop_px: int = setting(
         0,
@@ -224,6 +230,7 @@ class ObjectIIC(_Information):
         le=2048,
         zero="automatic",
         unit="px",
+        group="papers",
     )
     width: int = setting(
         12,
@@ -231,6 +238,7 @@ class ObjectIIC(_Information):
         "Channels of the first layer; the last has four times as many.",
         ge=2,
         le=128,
+        group="papers",
     )
     jitter: float = _jitter(0.8)
     n_objects: int = setting(

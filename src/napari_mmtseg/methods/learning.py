@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_mmtseg.settings import Method, setting
+from napari_mmtseg.settings import SeededMethod, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningMethod(Method):
+class LearningMethod(SeededMethod):
     """What the methods that run networks have in common."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = setting(
@@ -22,4 +22,5 @@ class LearningMethod(Method):
         "float32",
         "Precision",
         "Arithmetic of the training. float64 is for comparing with reference numbers.",
+        group="papers",
     )

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from napari_mmtseg.methods.learning import LearningMethod
+from napari_mmtseg.methods.refining import RefinedMethod
 from napari_mmtseg.settings import changed, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkMethod(LearningMethod):
+class NetworkMethod(LearningMethod, RefinedMethod):
     """What the methods that start from many labels and lose some of them have in common."""
 
     takes_scribbles: ClassVar[bool] = True
-    draft: ClassVar[Mapping[str, Any]] = {"vote_border": 0.0, "sharpening_px": 0}
 
     n_labels: int = setting(
         0,
@@ -25,7 +25,7 @@ class NetworkMethod(LearningMethod):
         ge=0,
         le=512,
         zero="automatic",
-        basic=True,
+        group="basic",
     )
     explained: float = setting(
         1.0,
@@ -42,7 +42,7 @@ class NetworkMethod(LearningMethod):
         "Training steps at most. More take longer and settle finer differences.",
         ge=1,
         le=100_000,
-        basic=True,
+        group="basic",
     )
     width: int = setting(
         32,
@@ -51,6 +51,7 @@ class NetworkMethod(LearningMethod):
         "decides how many of them survive.",
         ge=2,
         le=512,
+        group="papers",
     )
     n_blocks: int = setting(
         3,
@@ -58,6 +59,7 @@ class NetworkMethod(LearningMethod):
         "Blocks of 3x3 convolution, ReLU and batch norm. Each widens the view by one pixel a side.",
         ge=1,
         le=16,
+        group="papers",
     )
     min_labels: int = setting(
         2,
@@ -65,6 +67,7 @@ class NetworkMethod(LearningMethod):
         "Training stops when no more than this many labels are left, or as many as were painted.",
         ge=1,
         le=512,
+        group="papers",
     )
     scribble_weight: float = setting(
         1.0,
@@ -76,10 +79,22 @@ class NetworkMethod(LearningMethod):
         step=0.1,
     )
     learning_rate: float = setting(
-        0.1, "Learning rate", "Step size of gradient descent.", ge=1e-6, le=10, step=0.001
+        0.1,
+        "Learning rate",
+        "Step size of gradient descent.",
+        ge=1e-6,
+        le=10,
+        step=0.001,
+        group="papers",
     )
     momentum: float = setting(
-        0.9, "Momentum", "Momentum of gradient descent.", ge=0, le=0.999, step=0.05
+        0.9,
+        "Momentum",
+        "Momentum of gradient descent.",
+        ge=0,
+        le=0.999,
+        step=0.05,
+        group="papers",
     )
     reduction: int = setting(
         0,
@@ -101,6 +116,7 @@ class NetworkMethod(LearningMethod):
         le=8192,
         zero="whole plane",
         unit="px",
+        group="papers",
     )
     n_crops: int = setting(
         1,
@@ -108,45 +124,21 @@ class NetworkMethod(LearningMethod):
         "Random squares, or whole planes of a stack, that each step trains on.",
         ge=1,
         le=256,
+        group="papers",
     )
     start: Literal["image", "random"] = setting(
         "random",
         "Start",
         "random: random weights, as in the papers. image: weights that give k-means' labels of the "
         "smoothed image, and crops on an even grid, so that every run ends alike.",
+        group="papers",
     )
-    borders: Literal["replicate", "zero"] = setting(
+    padding: Literal["replicate", "zero"] = setting(
         "replicate",
         "Beyond the border",
         "What the network sees outside of the image. zero: black, as in the papers, which can "
         "leave a frame of its own label. replicate: the border's own pixels.",
-    )
-    output: Literal["classes", "regions"] = setting(
-        "classes",
-        "Output",
-        "classes: one label for each kind of thing, wherever it is. regions: one for each "
-        "connected piece, plane by plane.",
-        basic=True,
-    )
-    vote_border: float = setting(
-        0.0,
-        "Weakest border",
-        "Pixels that no border of this strength parts, from 0 to 1, share the label that wins "
-        "among them: higher gives clearer shapes and fewer regions, and loses smaller things.",
-        ge=0,
-        le=1,
-        step=0.05,
-        zero="none",
-    )
-    sharpening_px: int = setting(
-        0,
-        "Sharpening",
-        "Redraw the border between the brighter and the darker labels by the mean intensities "
-        "within this distance of it. It makes nuclei fit their edges where the light is uneven.",
-        ge=0,
-        le=256,
-        unit="px",
-        zero="none",
+        group="papers",
     )
 
 
@@ -177,7 +169,7 @@ class MMT(NetworkMethod):
             "crop_px": 0,
             "n_crops": 1,
             "start": "random",
-            "borders": "zero",
+            "padding": "zero",
             "vote_border": 0.0,
             "sharpening_px": 0,
             "explained": 1.0,
@@ -204,7 +196,7 @@ class MMT(NetworkMethod):
         ge=0,
         le=1000,
         step=0.1,
-        basic=True,
+        group="basic",
     )
     averaging: float = setting(
         0.95,
@@ -213,11 +205,13 @@ class MMT(NetworkMethod):
         ge=0,
         le=0.99999,
         step=0.01,
+        group="papers",
     )
     warm_up: bool = setting(
         True,
         "Warm-up",
         "Let the teachers follow faster at the start, so that they forget their random beginning.",
+        group="papers",
     )
 
 
@@ -243,7 +237,7 @@ class Kim(NetworkMethod):
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",
-            "borders": "zero",
+            "padding": "zero",
         },
         "nuclei": {"n_labels": 2, "sharpening_px": 24},
     }
@@ -263,7 +257,7 @@ class Kim(NetworkMethod):
         ge=0,
         le=1000,
         step=1,
-        basic=True,
+        group="basic",
     )
 
 
@@ -289,7 +283,7 @@ class Kanezaki(NetworkMethod):
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",
-            "borders": "zero",
+            "padding": "zero",
         },
         "nuclei": {"n_labels": 2, "sharpening_px": 24},
     }
@@ -302,7 +296,7 @@ class Kanezaki(NetworkMethod):
         ge=0,
         le=1_000_000,
         zero="automatic",
-        basic=True,
+        group="basic",
     )
     compactness: float = setting(
         10.0,

@@ -1,0 +1,122 @@
+"""From the probabilities that voters give to clusters: predict tile by tile, refined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mmtseg.arrays import Region, grown, within
+from napari_mmtseg.engine import Prediction, Predictor, Tile
+from napari_mmtseg.engine.refine import refined
+from napari_mmtseg.engine.refine.decision import decide, disagreement
+from napari_mmtseg.methods import RefinedMethod
+
+_TILE_VOTES = 2**25
+_TILE_SIDE = {2: 1024, 3: 128}
+_TILE_VALUES = 2**26
+"""Of scaled pixels."""
+_REGIONS_SEEN = 32
+"""Votes beyond a tile that its regions are found in; borders look no further."""
+
+Voters = Callable[[Tensor, Tile], tuple[Tensor, Tensor]]
+"""Of pixels (1, C, *spatial) and where they lie: the probabilities (V, K, *spatial) of V voters
+for K clusters, and the pixels (C, *spatial) at the resolution of the probabilities."""
+
+
+def predictor(
+    voters: Voters,
+    *,
+    n_votes: int,
+    n_channels: int,
+    reach: int,
+    factor: Sequence[int],
+    reduce: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    groups: Tensor,
+    least_contrast: float,
+    method: RefinedMethod,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Predictor:
+    """Make the predictor of a method whose voters give probabilities.
+
+    Parameters
+    ----------
+    voters : callable
+        See `Voters`.
+    n_votes : int
+        V times K.
+    n_channels : int
+        Channels C of the image.
+    reach : int
+        Votes to each side that a vote depends on.
+    factor : sequence of int
+        Pixels that share a vote, along each axis.
+    reduce : callable
+        Brings scaled pixels to the resolution that the voters take.
+    groups : (K,) tensor of int64
+        Sharpening draws the borders between clusters of different groups anew.
+    least_contrast : float
+        See `refine.sharpening.sharpened_groups`.
+    method : RefinedMethod
+        Its refining settings.
+    device, dtype
+        Where and in what numbers the voters work.
+    """
+    radius = tuple(max(1, method.sharpening_px // f) for f in factor)
+    if not method.sharpening_px:
+        radius = (0,) * len(radius)
+    context = _REGIONS_SEEN if method.vote_border else 0
+    # Beside it one for enlarging and two for smoothing between regions, all told an even number,
+    # as regions are found at half the resolution.
+    halo = tuple(2 * math.ceil((reach + 3 + max(context, 4 * r)) / 2) for r in radius)
+
+    @torch.no_grad()
+    def find(
+        pixels: NDArray[np.float32], tile: Tile, label_of: NDArray[np.int64] | None = None
+    ) -> Prediction:
+        found, small = voters(torch.from_numpy(pixels).to(device, dtype)[None], tile)
+        result = refined(
+            found,
+            small,
+            groups,
+            vote_border=method.vote_border,
+            radius=radius,
+            least_contrast=least_contrast,
+        )
+        seen, shape, own = _looked_at(tile, tuple(factor), result.votes.shape[1:])
+        clusters = decide(result.votes[:, *seen], tuple(factor), shape)[own]
+        if label_of is None:
+            return clusters, None
+        coarser = tuple(f * r for f, r in zip(factor, result.reduction, strict=True))
+        inner = tuple(
+            slice(one.start // r, -(-one.stop // r))
+            for one, r in zip(tile.inner, result.reduction, strict=True)
+        )
+        place = tile._replace(inner=inner)
+        seen, shape, own = _looked_at(place, coarser, result.voters.shape[2:])
+        return clusters, disagreement(result.voters[:, :, *seen], coarser, shape, label_of)[own]
+
+    side = _side(n_votes, n_channels, factor)
+    return Predictor(tuple(factor), (side,) * len(factor), halo, reduce, find)
+
+
+def _looked_at(
+    tile: Tile, factor: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[Region, tuple[int, ...], Region]:
+    """Return which votes a tile is enlarged from, to what shape, and where it lies therein."""
+    seen = grown(tile.inner, (1,) * len(factor), shape)
+    first = [one.start * f for one, f in zip(within(tile.inner, seen), factor, strict=True)]
+    full = tuple(a + n for a, n in zip(first, tile.shape, strict=True))
+    return seen, full, tuple(slice(a, None) for a in first)
+
+
+def _side(n_votes: int, n_channels: int, factor: Sequence[int]) -> int:
+    """Choose the side of a tile in votes, a power of two that memory allows."""
+    axes = len(factor)
+    most = min(_TILE_VOTES / n_votes, _TILE_VALUES / n_channels / math.prod(factor))
+    return min(_TILE_SIDE[axes], max(32, 2 ** int(math.log2(most) / axes + 1e-9)))

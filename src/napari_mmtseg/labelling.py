@@ -1,0 +1,279 @@
+"""The only way from pixels to clusters: tile by tile, on a grid that belongs to the frame."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mmtseg import engine
+from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
+from napari_mmtseg.engine import Run, Step, Tile, Weights
+from napari_mmtseg.memory import check_fits
+from napari_mmtseg.pieces import pieces
+from napari_mmtseg.settings import Method
+
+if TYPE_CHECKING:
+    from napari_mmtseg.model import Model
+
+Clusters = NDArray[np.int16]
+"""0..K - 1, or -1 where a pixel is not finite or masked."""
+
+
+class Found(NamedTuple):
+    """What was found in a region of a frame."""
+
+    frame: int
+    region: Region
+    clusters: Clusters
+    uncertainty: NDArray[np.float32] | None
+
+
+class Labeller:
+    """Finds the clusters of images with a model.
+
+    Parameters
+    ----------
+    model : Model
+    method : Method, optional
+        Takes the place of the model's own, to leave out refining.
+    weights : mapping of str to array, optional
+        Take the place of the model's own.
+    label_of : (K,) int array, optional
+        The label of each cluster; asks for the uncertainty of these labels, if there is one.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        method: Method | None = None,
+        weights: Weights | None = None,
+        label_of: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._scaling = model.scaling
+        self._label_of = label_of if model.method.has_uncertainty else None
+        self._predictor = engine.predictor(weights or model.weights, method or model.method)
+        self.factor = factor = self._predictor.factor
+        self.tile_px = tuple(n * f for n, f in zip(self._predictor.side, factor, strict=True))
+        self.halo_px = tuple(n * f for n, f in zip(self._predictor.halo, factor, strict=True))
+
+    def tiles(self, frames: Frames) -> Iterator[tuple[int, Region]]:
+        """List the tiles of all frames."""
+        for index in range(len(frames)):
+            for region in grid(frames.frame_shape, self.tile_px):
+                yield index, region
+
+    def count(self, frames: Frames) -> int:
+        """Return the number of tiles of all frames."""
+        sides = zip(frames.frame_shape, self.tile_px, strict=True)
+        return len(frames) * int(np.prod([-(-n // side) for n, side in sides]))
+
+    def find(self, frames: Frames, index: int, tile: Region, mask: Any = None) -> Found:
+        """Find the clusters of a tile, reading it and its halo alone.
+
+        Parameters
+        ----------
+        frames : Frames
+        index : int
+            Of the frame.
+        tile : Region
+            One of `tiles`, or a whole region to be taken for one.
+        mask : array-like, optional
+            From `frames.side_image`; pixels where it is 0 are left out.
+        """
+        factor = self.factor
+        read = grown(tile, self.halo_px, frames.frame_shape)
+        pixels, valid = self._scaling.apply(frames.read(index, read))
+        place = within(tile, read)
+        inner = tuple(
+            slice(one.start // f, -(-one.stop // f)) for one, f in zip(place, factor, strict=True)
+        )
+        shape = tuple(one.stop - one.start for one in tile)
+        lies = Tile(inner, shape, tuple(one.start for one in read))
+        found, doubt = self._predictor.find(self._predictor.reduce(pixels), lies, self._label_of)
+        there = valid[place]
+        if mask is not None:
+            there = there & (np.asarray(frames.frame_of(mask, index)[tile]) != 0)
+        clusters = found.astype(np.int16)
+        if not there.all():
+            clusters[~there] = -1
+            if doubt is not None:
+                doubt = np.where(there, doubt, np.float32(0))
+        return Found(index, tile, clusters, doubt)
+
+    def region(self, frames: Frames, index: int, region: Region | None = None) -> Clusters:
+        """Find the clusters of any region of a frame: those of the tiles that it touches."""
+        region = region or tuple(slice(0, n) for n in frames.frame_shape)
+        clusters = np.empty([one.stop - one.start for one in region], np.int16)
+        for tile in grid(frames.frame_shape, self.tile_px):
+            both = tuple(
+                slice(max(a.start, b.start), min(a.stop, b.stop))
+                for a, b in zip(tile, region, strict=True)
+            )
+            if all(one.start < one.stop for one in both):
+                found = self.find(frames, index, tile).clusters
+                clusters[within(both, region)] = found[within(both, tile)]
+        return clusters
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """An image's labels and where they come from."""
+
+    clusters: Any
+    """Cluster of each pixel, of the labels' shape, -1 where it is not finite; a dask array if the
+    image is lazy."""
+    uncertainty: Any
+    method: Method
+    model: Model | None
+    """None for methods whose regions are local; their clusters are the regions, by size."""
+
+    def labels(self, n_labels: int | None = None) -> Any:
+        """Return the labels, merged to n_labels if given; nothing is computed anew.
+
+        Raises
+        ------
+        ValueError
+            If regions without a model are to be merged.
+        """
+        if self.model is None:
+            if n_labels is not None:
+                raise ValueError(
+                    f"These regions cannot be merged to {n_labels} labels (n_labels): the method "
+                    "learns nothing that tells which ones belong together"
+                )
+            return self.clusters + np.int32(1)
+        return labelled(self.clusters, self.model.label_of(n_labels), self.method)
+
+
+def label_steps(
+    model: Model,
+    frames: Frames,
+    mask: Any = None,
+    *,
+    label_of: NDArray[np.int64] | None = None,
+    uncertain: bool = True,
+) -> Run[Segmentation]:
+    """Label an image with a model, one tile a step; a lazy image without any.
+
+    Sending True ends it: the tiles that are not reached have label 0.
+
+    Parameters
+    ----------
+    model : Model
+    frames : Frames
+        That fit the model.
+    mask : array-like, optional
+        From `frames.side_image`; pixels where it is 0 get label 0.
+    label_of : (K,) int array, optional
+        The label of each cluster that the uncertainty is about; by default the model's.
+    uncertain : bool
+        Whether the uncertainty is wanted.
+
+    Raises
+    ------
+    MemoryError
+        If the labels do not fit into memory.
+    """
+    uncertain = uncertain and model.method.has_uncertainty
+    label_of = model.label_of() if label_of is None else label_of
+    labeller = Labeller(model, label_of=label_of if uncertain else None)
+    if is_lazy(frames.data):
+        clusters = lazy_clusters(labeller, frames, mask)
+        doubt = lazy_uncertainty(labeller, frames, mask) if uncertain else None
+        return Segmentation(clusters, doubt, model.method, model)
+    check_fits((2 + 4 + 4 * uncertain) * math.prod(frames.shape), "The labels")
+    clusters = np.full(frames.shape, -1, np.int16)
+    doubt = np.zeros(frames.shape, np.float32) if uncertain else None
+    total = labeller.count(frames)
+    for number, (index, tile) in enumerate(labeller.tiles(frames), start=1):
+        found = labeller.find(frames, index, tile, mask)
+        frames.frame_of(clusters, index)[tile] = found.clusters
+        if doubt is not None:
+            frames.frame_of(doubt, index)[tile] = found.uncertainty
+        step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
+        if (yield step):
+            break
+    return Segmentation(clusters, doubt, model.method, model)
+
+
+def labelled(clusters: Any, label_of: NDArray[np.int64], method: Method) -> Any:
+    """Turn clusters into what the method's output asks for: their labels, or pieces of them."""
+    table = np.append(label_of, 0).astype(np.int32)  # the last one is for cluster -1
+    if is_lazy(clusters):
+        labels = clusters.map_blocks(lambda block: table[block], dtype=np.int32)
+    else:
+        labels = table[clusters]
+    return pieces(labels) if getattr(method, "output", "classes") == "regions" else labels
+
+
+def lazy_clusters(labeller: Labeller, frames: Frames, mask: Any = None) -> Any:
+    """Return the clusters as a dask array, whose chunks are the tiles; nothing is computed."""
+    return _lazy(_clusters, np.int16, labeller, frames, mask)
+
+
+def lazy_uncertainty(labeller: Labeller, frames: Frames, mask: Any = None) -> Any:
+    """Return the uncertainty as a dask array, whose chunks are the tiles."""
+    return _lazy(_uncertainty, np.float32, labeller, frames, mask)
+
+
+class _Whole:
+    """Keeps dask from looking into an argument, and computing what it finds there."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+
+def _lazy(work: Any, dtype: Any, labeller: Labeller, frames: Frames, mask: Any) -> Any:
+    import dask.array as da
+
+    within_frame = len(frames.frame_shape)
+    order = frames.frame_axes_of_labels()
+    sides = dict(zip(order, labeller.tile_px, strict=True))
+    chunks = tuple(_lengths(n, sides.get(axis, 1)) for axis, n in enumerate(frames.shape))
+    assert len(order) == within_frame
+    return da.map_blocks(
+        work,
+        name=f"{work.__name__}-{uuid.uuid4().hex}",
+        chunks=chunks,
+        dtype=dtype,
+        meta=np.empty((0,) * len(frames.shape), dtype),
+        given=_Whole(labeller, frames, mask),
+    )
+
+
+def _lengths(length: int, side: int) -> tuple[int, ...]:
+    return tuple(min(side, length - first) for first in range(0, length, side))
+
+
+def _of_block(block_info: Any, given: _Whole) -> tuple[Found, Any]:
+    """Find a chunk, and return it with the way from a tile to the chunk's shape."""
+    labeller, frames, mask = given.values
+    place = tuple(slice(a, b) for a, b in block_info[None]["array-location"])
+    index, tile = frames.tile_of(place)
+    found = labeller.find(frames, index, tile, mask)
+
+    def shaped(tile_values: NDArray[Any]) -> NDArray[Any]:
+        chunk = np.empty([one.stop - one.start for one in place], tile_values.dtype)
+        frames.tile_view(chunk)[...] = tile_values
+        return chunk
+
+    return found, shaped
+
+
+def _clusters(*, given: _Whole, block_info: Any = None) -> NDArray[np.int16]:
+    found, shaped = _of_block(block_info, given)
+    chunk: NDArray[np.int16] = shaped(found.clusters)
+    return chunk
+
+
+def _uncertainty(*, given: _Whole, block_info: Any = None) -> NDArray[np.float32]:
+    found, shaped = _of_block(block_info, given)
+    chunk: NDArray[np.float32] = shaped(found.uncertainty)
+    return chunk

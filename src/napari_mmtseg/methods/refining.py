@@ -1,0 +1,45 @@
+"""What follows the probabilities of any method: votes in regions, sharper borders, the output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from napari_mmtseg.settings import SeededMethod, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinedMethod(SeededMethod):
+    """What the methods that give each pixel probabilities have in common."""
+
+    draft: ClassVar[Mapping[str, Any]] = {"vote_border": 0.0, "sharpening_px": 0}
+
+    output: Literal["classes", "regions"] = setting(
+        "classes",
+        "Output",
+        "classes: one label for each kind of thing, wherever it is. regions: one for each "
+        "connected piece, plane by plane.",
+        group="basic",
+    )
+    vote_border: float = setting(
+        0.0,
+        "Weakest border",
+        "Pixels that no border of this strength parts, from 0 to 1, share the label that wins "
+        "among them: higher gives clearer shapes and fewer regions, and loses smaller things.",
+        ge=0,
+        le=1,
+        step=0.05,
+        zero="none",
+    )
+    sharpening_px: int = setting(
+        0,
+        "Sharpening",
+        "Redraw the border between the brighter and the darker labels (of IIC: between all) by the "
+        "mean intensities within this distance of it. It makes nuclei fit their edges where the "
+        "light is uneven.",
+        ge=0,
+        le=256,
+        unit="px",
+        zero="none",
+    )
