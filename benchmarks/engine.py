@@ -31,10 +31,13 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import contenders, datasets, provenance, running, scoring, summary
+from benchmarks.memory import forget_peak, peak_mib, resident_mib
 from benchmarks.store import Store
 from napari_mmtseg import MMT, Kanezaki, Kim, segment, train
+from napari_mmtseg.engine import Run, drain
+from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.metrics import adjusted_rand
-from napari_mmtseg.segmentation import Run, Segmentation, drain, segment_steps
+from napari_mmtseg.segmentation import segment_steps
 from napari_mmtseg.settings import Method
 
 R = TypeVar("R")
@@ -189,7 +192,7 @@ def _waiting(image: NDArray[np.uint8]) -> tuple[float, float]:
     """Return seconds to the first labels, as the widget shows them, and to the result."""
     start = time.perf_counter()
     run = segment_steps(image, MMT(), axes="YXS")
-    next(run).snapshot().predict_plane(np.moveaxis(image, -1, 0), draft=True)
+    next(run).snapshot().draft().predict(image, axes="YXS")
     first = time.perf_counter() - start
     for _ in run:
         pass
@@ -280,15 +283,10 @@ def _peak_mib(side: int) -> int:
     """Return the peak memory of a run beyond what importing and the image take (Linux alone)."""
     image = _of_side(immunohistochemistry(), side)
     segment(image[:64, :64], MMT(n_iterations=1), axes="YXS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status_kib("VmRSS")
+    forget_peak()
+    before = resident_mib()
     segment(image, MMT(), axes="YXS")
-    return (_status_kib("VmHWM") - before) // 1024
-
-
-def _status_kib(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+    return peak_mib() - before
 
 
 def _agreement(image: NDArray[np.uint8], cls: type[Method]) -> float:

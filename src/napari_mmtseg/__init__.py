@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any
 from napari_mmtseg.methods import METHODS
 
 if TYPE_CHECKING:
-    from napari_mmtseg._version import __version__
-    from napari_mmtseg.grouping import Groups, group_objects
-    from napari_mmtseg.methods import IIC, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, ObjectIIC
-    from napari_mmtseg.model import Model, load
-    from napari_mmtseg.segmentation import segment, train
+    from napari_mmtseg._version import __version__ as __version__
+    from napari_mmtseg.grouping import Groups as Groups
+    from napari_mmtseg.grouping import group_objects as group_objects
+    from napari_mmtseg.methods import IIC as IIC
+    from napari_mmtseg.methods import MMT as MMT
+    from napari_mmtseg.methods import Felzenszwalb as Felzenszwalb
+    from napari_mmtseg.methods import Kanezaki as Kanezaki
+    from napari_mmtseg.methods import Kim as Kim
+    from napari_mmtseg.methods import KMeans as KMeans
+    from napari_mmtseg.methods import ObjectIIC as ObjectIIC
+    from napari_mmtseg.model import Model as Model
+    from napari_mmtseg.model import load as load
+    from napari_mmtseg.segmentation import segment as segment
+    from napari_mmtseg.segmentation import train as train
 
 _HOME_OF = {
     "Groups": "grouping",

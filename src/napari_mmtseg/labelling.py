@@ -40,8 +40,6 @@ class Labeller:
     Parameters
     ----------
     model : Model
-    method : Method, optional
-        Takes the place of the model's own, to leave out refining.
     weights : mapping of str to array, optional
         Take the place of the model's own.
     label_of : (K,) int array, optional
@@ -52,13 +50,12 @@ class Labeller:
         self,
         model: Model,
         *,
-        method: Method | None = None,
         weights: Weights | None = None,
         label_of: NDArray[np.int64] | None = None,
     ) -> None:
         self._scaling = model.scaling
         self._label_of = label_of if model.method.has_uncertainty else None
-        self._predictor = engine.predictor(weights or model.weights, method or model.method)
+        self._predictor = engine.predictor(weights or model.weights, model.method)
         self.factor = factor = self._predictor.factor
         self.tile_px = tuple(n * f for n, f in zip(self._predictor.side, factor, strict=True))
         self.halo_px = tuple(n * f for n, f in zip(self._predictor.halo, factor, strict=True))

@@ -271,6 +271,10 @@ class Model:
         learned = Learned(weights, self.colours, self.sizes, classes, self.groups)
         return Model.of(self.method, self.scaling, self.is_rgb, learned)
 
+    def draft(self) -> Model:
+        """Return a copy that leaves out what only refines the labels, for a passing look."""
+        return replace(self, method=replace(self.method, **self.method.draft))
+
     def check(self, frames: Frames) -> Frames:
         """Return the frames, or say why the model cannot take them.
 

@@ -14,7 +14,7 @@ from napari_mmtseg.methods import METHODS, Kanezaki
 from napari_mmtseg.settings import Method
 
 _SAMPLE_VALUES = 8_000_000
-_FRAME_VALUES = 64_000_000
+_FRAME_VALUES = 16_000_000
 """A frame of more is not read whole, but in windows."""
 _WINDOW_PX = 512
 _MAX_CLASS = 2**31 - 1

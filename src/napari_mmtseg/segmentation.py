@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, overload
@@ -23,6 +24,9 @@ from napari_mmtseg.settings import Method
 
 R = TypeVar("R")
 
+_BYTES_A_PIXEL = 350
+"""What growing regions takes, as measured on 4096 x 4096 RGB."""
+_MUCH = 1_500_000_000
 _SURVEYED_VOTES = 2**20
 _SURVEYED_SIDE = {2: 512, 3: 64}
 """Votes along each axis of a window, where not everything is surveyed."""
@@ -312,6 +316,7 @@ def _region_steps(
 ) -> Run[Segmentation]:
     """Find the regions of each plane and number them by size over the whole stack."""
     beside = Beside.check([frames], method, scribbles, mask)
+    _check_memory(frames, method)
     _, scaling = read_sample([frames], method, beside)
     regions = np.full(frames.shape, -1, np.int32)
     count = 0
@@ -328,6 +333,15 @@ def _region_steps(
     number = np.full(count + 1, -1, np.int32)  # the last one is for -1
     number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
     return Segmentation(number[regions], None, method, None)
+
+
+def _check_memory(frames: Frames, method: Method) -> None:
+    """Say how much memory a plane takes if it is much, and refuse what cannot fit."""
+    need = _BYTES_A_PIXEL * math.prod(frames.frame_shape)
+    what = f"{type(method).__name__}, which looks at a whole plane at once,"
+    check_fits(need, what)
+    if need > _MUCH:
+        warnings.warn(f"{what} needs about {need / 1e9:.1f} GB of memory here", stacklevel=4)
 
 
 def _then(second: Callable[[Any], R], first: Callable[[], Any]) -> R:

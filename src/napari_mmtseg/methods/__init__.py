@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from napari_mmtseg.methods.classical import Felzenszwalb, KMeans
-from napari_mmtseg.methods.information import IIC, ObjectIIC
-from napari_mmtseg.methods.networks import MMT, Kanezaki, Kim, NetworkMethod
-from napari_mmtseg.methods.refining import RefinedMethod
+from napari_mmtseg.methods.classical import Felzenszwalb as Felzenszwalb
+from napari_mmtseg.methods.classical import KMeans as KMeans
+from napari_mmtseg.methods.information import IIC as IIC
+from napari_mmtseg.methods.information import ObjectIIC as ObjectIIC
+from napari_mmtseg.methods.networks import MMT as MMT
+from napari_mmtseg.methods.networks import Kanezaki as Kanezaki
+from napari_mmtseg.methods.networks import Kim as Kim
+from napari_mmtseg.methods.networks import NetworkMethod as NetworkMethod
+from napari_mmtseg.methods.refining import RefinedMethod as RefinedMethod
 from napari_mmtseg.settings import Method
-
-__all__ = [
-    "METHODS",
-    "NetworkMethod",
-    "ObjectIIC",
-    "RefinedMethod",
-    "method_from_dict",
-]
 
 METHODS: dict[str, type[Method]] = {
     cls.__name__: cls for cls in (MMT, IIC, Kim, Kanezaki, KMeans, Felzenszwalb)
 }
 """Every method for segmenting, in the order in which people meet them. A further one is one line
 here, its dataclass in this folder and its file in `engine`: exports and widgets follow."""
-__all__ += METHODS
 
 
 def method_from_dict(data: Mapping[str, Any]) -> Method:

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 from torch import Tensor
+from torch.nn import functional
 
 from napari_mmtseg.engine.refine.merging import merged
-from napari_mmtseg.engine.refine.windows import box_mean, enlarged_grid, pooled_grid
+from napari_mmtseg.engine.refine.windows import box_mean, interpolated
 
 _RADII = (1, 2, 4, 8)
 """Of the windows, at half the working resolution: small ones place a border, large see texture."""
 _FINE = 2
 """How many of them show where the small regions lie."""
-_CELLS = 2
-"""Strengths of large windows change slowly: so many cells of a coarser grid a radius do."""
+_SAMPLES = 4
+"""Strengths of large windows change slowly: so many places a radius do."""
 _ORIENTATIONS = 8
 _SMOOTHING = 1.2
 _TINY = 5e-7
@@ -80,9 +81,7 @@ def regions(
     fine = ndimage.gaussian_filter(strengths[:_FINE].mean(axis=0), sigma, mode="nearest")
     small = watershed(fine).astype(np.int64)
     small = np.maximum(small - 1, 0)  # a flat plane has no valley
-    into = merged(
-        small, responses.numpy(), strengths.mean(axis=0), weakest_border, math.prod(unit)
-    )
+    into = merged(small, responses.numpy(), strengths.mean(axis=0), weakest_border, math.prod(unit))
     return torch.from_numpy(into[small])
 
 
@@ -99,15 +98,18 @@ def _strengths(responses: Tensor, unit: tuple[float, ...]) -> NDArray[np.float32
     -------
     (R, *half) array
     """
-    shape = tuple(responses.shape[1:])
     found = []
     for radius in _RADII:
-        coarse = tuple(max(1, round(radius / size / _CELLS)) for size in unit)
-        cell = tuple(size * n for size, n in zip(unit, coarse, strict=True))
-        mean = box_mean(pooled_grid(responses, coarse), tuple(_reach(radius, n) for n in cell))
-        strongest = torch.from_numpy(_strongest(mean.numpy(), _steps(radius, cell)))
-        found.append(enlarged_grid(strongest[None], coarse, shape))
-    return torch.cat(found).numpy()
+        reach = tuple(_reach(radius, size) for size in unit)
+        # Beyond the border lies what is at the border.
+        pads = [n for n in reversed(reach) for _ in range(2)]
+        mean = box_mean(functional.pad(responses, pads, mode="replicate"), reach)
+        mean = mean[
+            :, *(slice(n, n + length) for n, length in zip(reach, responses.shape[1:], strict=True))
+        ]
+        every = tuple(max(1, round(radius / size / _SAMPLES)) for size in unit)
+        found.append(_strongest(mean.numpy(), _steps(radius, unit), every))
+    return np.stack(found)
 
 
 def _reach(radius: int, size: float) -> int:
@@ -135,39 +137,44 @@ def _steps(radius: int, size: tuple[float, ...]) -> list[tuple[int, ...]]:
     return [step for step in dict.fromkeys(steps) if any(step)]
 
 
-def _strongest(mean: NDArray[np.float32], steps: list[tuple[int, ...]]) -> NDArray[np.float32]:
+def _strongest(
+    mean: NDArray[np.float32], steps: list[tuple[int, ...]], every: tuple[int, ...]
+) -> NDArray[np.float32]:
     """Return the largest chi-squared distance between the two means a step to either side.
 
     Parameters
     ----------
-    mean : (K, *cells) array
+    mean : (K, *half) array
     steps : list of tuple of int
         Along each axis.
+    every : tuple of int
+        Distance of the places looked at along each axis; between them it is interpolated.
 
     Returns
     -------
-    (*cells) array
+    (*half) array
     """
     shape = mean.shape[1:]
-    pads = np.abs(steps).max(axis=0)
+    counts = [1 - (1 - n) // by for n, by in zip(shape, every, strict=True)]  # reach the last one
+    pads = np.abs(steps).max(axis=0) + np.array(every)
     wide = np.pad(mean, [(0, 0), *((n, n) for n in pads)], mode="edge")
     wide += _TINY
-    found = np.empty(shape, np.float32)
-    rows = max(1, _STRIP_VALUES // math.prod(shape[1:]))
+    found = np.zeros(counts, np.float32)
+    rows = max(1, _STRIP_VALUES // math.prod(counts[1:]))
 
     def fill(top: int) -> None:
         strip = found[top : top + rows]
-        # From here and the places beside it, for each step.
-        strip[...] = 0
         total, terms, sums = (np.empty_like(strip) for _ in range(3))
-        first = (top, *(0,) * (len(shape) - 1))
+        first = np.multiply((top, *(0,) * (len(shape) - 1)), every) + pads
         for step in steps:
             one, other = (
                 tuple(
-                    slice(pad + start + way * n, pad + start + way * n + length)
-                    for pad, start, n, length in zip(pads, first, step, strip.shape, strict=True)
+                    slice(start, start + by * (n - 1) + 1, by)
+                    for start, by, n in zip(
+                        first + sign * np.array(step), every, strip.shape, strict=True
+                    )
                 )
-                for way in (1, -1)
+                for sign in (1, -1)
             )
             total[...] = 0
             for plane in wide:  # one at a time: memory does not grow with the clusters
@@ -179,6 +186,6 @@ def _strongest(mean: NDArray[np.float32], steps: list[tuple[int, ...]]) -> NDArr
             np.maximum(strip, total, out=strip)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(fill, range(0, shape[0], rows)))
+        list(pool.map(fill, range(0, counts[0], rows)))
     found /= 2
-    return found
+    return interpolated(found, every, shape)

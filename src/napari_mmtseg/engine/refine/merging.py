@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-_SMALL_SIDE = 63
-"""Side, at half the working resolution, of regions below which their borders count less."""
+_SMALL_PX = 4000
+"""Pixels, at half the working resolution, of a region below which its borders count less; of a
+region with the same side in a volume."""
 _ABSORBING = 0.1
 """How much less: the power of their share of that size. So specks are absorbed first."""
 _INSIDE = 0.25
 """How much the insides of two regions decide beside their border: a power."""
-_ALIKE = 1.02
-"""Borders whose strengths differ by less than this factor vanish at once."""
+_AT_ONCE = 0.25
+"""Share of the borders that are the weakest of both their regions which vanishes at once."""
 
 
 def merged(
@@ -26,9 +29,8 @@ def merged(
 ) -> NDArray[np.int64]:
     """Merge small regions across borders, the weakest first, until none is weaker than a limit.
 
-    In each round every region names its weakest border, and the weakest eighth of these vanishes.
-    So the order is that of the strengths but for regions that are merged at the same time, and a
-    higher limit only adds merges.
+    One after the other would be slow. In each round the weaker ones of those borders vanish that
+    are the weakest of both their regions: others hardly change what these two would do next.
 
     Parameters
     ----------
@@ -53,25 +55,27 @@ def merged(
     sizes = np.bincount(small.ravel(), minlength=count).astype(np.float64)
     sums = np.stack([np.bincount(small.ravel(), one.ravel(), count) for one in responses], 1)
     ends, lengths, totals = _borders(small, strength)
-    full = _SMALL_SIDE**small.ndim / pixel
     while len(ends):
         a, b = ends
         means = sums / sizes[:, None]
         inside = chi_squared(means[a], means[b]) / 2
-        size = np.minimum(np.minimum(sizes[a], sizes[b]) / full, 1)
+        area = (np.minimum(sizes[a], sizes[b]) * pixel) ** (2 / small.ndim)
+        size = np.minimum(area / _SMALL_PX, 1)
         heights = (totals / lengths) ** (1 - _INSIDE) * inside**_INSIDE * size**_ABSORBING
-        weakest = np.full(count, np.inf)
-        for end in ends:
-            np.minimum.at(weakest, end, heights)
-        limit = np.minimum(np.minimum(weakest[a], weakest[b]) * _ALIKE, weakest_border)
-        vanishing = np.flatnonzero((heights <= limit) & (heights < weakest_border))
+        order = np.argsort(heights, kind="stable")
+        # In that order each region first comes up in its weakest border.
+        _, first = np.unique(ends[:, order].T.ravel(), return_index=True)
+        rank, times = np.unique(first // 2, return_counts=True)
+        mutual = order[rank[times == 2]]
+        vanishing = mutual[: math.ceil(len(mutual) * _AT_ONCE)]
+        vanishing = vanishing[heights[vanishing] < weakest_border]
         if not len(vanishing):
             break
         a, b = ends[:, vanishing]
         graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(count, count))
         count, into = connected_components(graph, directed=False)
         region = into[region]
-        sizes = np.bincount(into, sizes, count)
+        sizes = np.bincount(into, sizes, count).astype(np.float64)
         sums = np.stack([np.bincount(into, one, count) for one in sums.T], 1)
         ends, lengths, totals = _joined(into[ends], lengths, totals, count)
     return region.astype(np.int64)
@@ -105,7 +109,7 @@ def _joined(
     apart = ends[0] != ends[1]
     low, high = np.sort(ends[:, apart], axis=0)
     keys, which = np.unique(low.astype(np.int64) * count + high, return_inverse=True)
-    lengths, totals = (
-        np.bincount(which, one[apart], len(keys)) for one in (lengths, totals)
+    length, total = (
+        np.bincount(which, one[apart], len(keys)).astype(np.float64) for one in (lengths, totals)
     )
-    return np.stack([keys // count, keys % count]), lengths, totals
+    return np.stack([keys // count, keys % count]).astype(np.int64), length, total

@@ -100,7 +100,9 @@ def _round(
 ) -> Tensor:
     shape = tuple(pixels.shape[1:])
     coarse = tuple(max(1, r // _CELLS) for r in radius)
-    cells = tuple(round((2 * r + 1) / size / 2 - 0.5) for r, size in zip(radius, coarse, strict=True))
+    cells = tuple(
+        round((2 * r + 1) / size / 2 - 0.5) for r, size in zip(radius, coarse, strict=True)
+    )
     energy = pixels.square().sum(0, keepdim=True)
     weighted = torch.empty_like(pixels)
     share = torch.empty_like(probabilities)
@@ -121,7 +123,9 @@ def _round(
         share[cluster] = enlarged_grid(there, coarse, shape)[0]
         gap = enlarged_grid(mean, coarse, shape) - pixels
         torch.sum(gap.square_(), 0, out=apart[cluster])
-    assert lowest is not None and highest is not None and spread is not None
+    assert lowest is not None
+    assert highest is not None
+    assert spread is not None
     spread = (box_mean(spread, cells) / len(pixels)).clamp_min_(1e-5)
     contrast = (highest - lowest).square().mean(0, keepdim=True)
     spread, contrast = enlarged_grid(torch.cat([spread, contrast]), coarse, shape)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -40,6 +42,7 @@ def pooled_grid(values: Tensor, factors: tuple[int, ...]) -> Tensor:
     pool = functional.avg_pool3d if len(factors) == 3 else functional.avg_pool2d
     if len(factors) == 1:
         return pooled_grid(values[:, None], (1, *factors))[:, 0]
+    factors = tuple(min(factor, n) for factor, n in zip(factors, values.shape[1:], strict=True))
     smaller: Tensor = pool(values[None], factors, ceil_mode=True, count_include_pad=False)[0]
     return smaller
 
@@ -51,6 +54,19 @@ def enlarged_grid(values: Tensor, factors: tuple[int, ...], shape: tuple[int, ..
         mode = _MODES[len(factors)]
         values = functional.interpolate(values[None], scale_factor=factor, mode=mode)[0]
     return values[:, *(slice(n) for n in shape)]
+
+
+def interpolated(
+    samples: NDArray[np.float32], every: tuple[int, ...], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Interpolate linearly between samples at multiples of `every` along each axis."""
+    if all(one == 1 for one in every):
+        return samples
+    size = [(n - 1) * by + 1 for n, by in zip(samples.shape, every, strict=True)]
+    values = torch.from_numpy(samples)[None, None]
+    mode = _MODES[len(every)]
+    found = functional.interpolate(values, size=size, mode=mode, align_corners=True)[0, 0]
+    return found[tuple(slice(n) for n in shape)].numpy()
 
 
 def doubled_smoothly(values: Tensor, factors: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
