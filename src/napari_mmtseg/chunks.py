@@ -55,7 +55,8 @@ class Guarded:
     Attributes
     ----------
     damaged : list of tuple of slice
-        The regions met so far that hold no value of the image; their labels should be 0.
+        The regions met so far, in this process, that hold no value of the image; their labels
+        should be 0.
     """
 
     def __init__(

@@ -180,19 +180,24 @@ def _scale_and_translation(
     """Return what transformations do together, applied one after the other."""
     scale, translation = np.ones(ndim), np.zeros(ndim)
     for step in steps:
-        if step["type"] == "scale":
-            scale, translation = scale * step["scale"], translation * step["scale"]
-        elif step["type"] == "translation":
-            translation = translation + step["translation"]
-        elif step["type"] != "identity":
-            raise TypeError(f"transformation {step['type']!r}")
+        kind = step["type"]
+        if kind == "identity":
+            continue
+        if kind not in ("scale", "translation"):
+            raise ValueError(f"there is a transformation of the type {kind}")
+        if len(step[kind]) != ndim:
+            raise ValueError(f"a transformation has {len(step[kind])} entries, not {ndim}")
+        if kind == "scale":
+            scale, translation = scale * step[kind], translation * step[kind]
+        else:
+            translation = translation + step[kind]
     return tuple(scale.tolist()), tuple(translation.tolist())
 
 
 def _check_levels(image: StoredImage) -> None:
     """Raise ValueError unless every level is the first one, coarser."""
     first = image.levels[0]
-    if image.axes is not None and len(image.axes) != first.ndim:
+    if len(image.scale[0]) != first.ndim:
         raise ValueError(f"the image has shape {first.shape}, its axes are {image.axes}")
     for number, level in enumerate(image.levels[1:], 1):
         if level.dtype != first.dtype:

@@ -110,6 +110,14 @@ class Unfinished:
     def finish(self, attributes: dict[str, Any]) -> None:
         """Describe the store by attributes and give it its final name."""
         self._file.close()  # Windows renames no folder with open files
+        lost = [
+            key for key, stamp in self._stamps.items() if not _has_size(self._store / key, stamp)
+        ]
+        if lost or not self._journal.exists():
+            raise FileNotFoundError(
+                f"{self.folder} was changed while labels were written to it, {len(lost)} blocks "
+                "are lost: save again, and they are computed again"
+            )
         self._group.attrs.update(attributes)
         _sync_all(self._store)
         if os.path.lexists(self._target):
@@ -161,12 +169,12 @@ def only_writer(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if sys.platform != "win32":
-            file.unlink(missing_ok=True)
+        # The name goes while the lock still holds, but for Windows, which deletes no open file.
+        if sys.platform == "win32":
+            handle.close()
+        with suppress(OSError):
+            file.unlink()
         handle.close()
-        if sys.platform == "win32":  # which deletes no open files
-            with suppress(OSError):
-                file.unlink()
 
 
 def _locked(file: Path) -> BinaryIO | None:
@@ -225,6 +233,12 @@ def _stamp(file: Path) -> list[int] | None:
     return [len(packed), zlib.crc32(packed)]
 
 
+def _has_size(file: Path, stamp: list[int] | None) -> bool:
+    if stamp is None:
+        return not file.exists()
+    return file.exists() and file.stat().st_size == stamp[0]
+
+
 def _make(folder: Path, header: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
     """Make an empty store, and last the journal that says that it is ready."""
     import zarr
@@ -252,7 +266,7 @@ def _make(folder: Path, header: dict[str, Any], shapes: list[tuple[int, ...]]) -
 def _header(journal: Path) -> dict[str, Any] | None:
     """Return the first line of a journal; None if there is none."""
     try:
-        with journal.open(encoding="utf-8") as file:
+        with journal.open("rb") as file:
             found = json.loads(file.readline())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None

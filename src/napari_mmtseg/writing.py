@@ -211,9 +211,9 @@ class _Plan:
             raise TypeError(f"Labels are whole numbers, got dtype {dtype}")
         self.shape = tuple(int(n) for n in shape)
         self.chunk = tuple(int(n) for n in chunk)
-        self.scale = tuple(float(s) for s in scale or (1,) * ndim)
-        self.units = tuple(units or (None,) * ndim)
-        self.translate = tuple(float(t) for t in translate or (0,) * ndim)
+        self.scale = tuple(float(s) for s in ([1] * ndim if scale is None else scale))
+        self.units = tuple([None] * ndim if units is None else units)
+        self.translate = tuple(float(t) for t in ([0] * ndim if translate is None else translate))
         if not all(math.isfinite(s) and s > 0 for s in self.scale):
             raise ValueError(f"The scale must be above 0, got {self.scale}")
         self.factors = list(self._coarser_factors("ZYX" if scale is not None else "YX"))
