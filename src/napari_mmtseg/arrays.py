@@ -87,17 +87,20 @@ class Frames:
         Without a region, the whole frame is read.
         """
         region = region or (slice(None),) * len(self.frame_shape)
-        place = dict(zip(self._stack, self.position(index), strict=True))
-        place |= dict(zip(self._within, region, strict=True))
-        part = self.data[tuple(place.get(axis, slice(None)) for axis in self.axes)]
-        part = part if isinstance(part, np.ma.MaskedArray) else np.asarray(part)
+        place: dict[str, int | slice] = {}
+        place.update(zip(self._stack, self.position(index), strict=True))
+        place.update(zip(self._within, region, strict=True))
+        part: Any = np.asanyarray(
+            self.data[tuple(place.get(axis, slice(None)) for axis in self.axes)]
+        )
         if isinstance(part, np.ma.MaskedArray):
-            part = part.astype(_wide(part.dtype)).filled(np.nan)
+            part = np.ma.filled(part.astype(_wide(part.dtype)), np.nan)
         left = [axis for axis in self.axes if axis not in self._stack]
         if not set(left) & {"C", "S"}:
             part, left = part[np.newaxis], ["C", *left]
         order = [left.index("S" if self.is_rgb else "C"), *(left.index(a) for a in self._within)]
-        return part.transpose(order)[: self.n_channels]
+        channels: NDArray[Any] = part.transpose(order)[: self.n_channels]
+        return channels
 
     def position(self, index: int) -> tuple[int, ...]:
         """Return the place of a frame along the stack's axes, in the order of the axes."""
@@ -110,9 +113,10 @@ class Frames:
         left = [axis for axis in self.label_axes if axis not in place]
         return frame.transpose([left.index(axis) for axis in self._within])
 
-    def frame_axes_of_labels(self) -> list[int]:
-        """Return which axes of the labels are those of a frame, in a frame's order."""
-        return [self.label_axes.index(axis) for axis in self._within]
+    @property
+    def frame_axes(self) -> tuple[int, ...]:
+        """Which axes of the labels are those of a frame, in a frame's order."""
+        return tuple(self.label_axes.index(axis) for axis in self._within)
 
     def tile_of(self, place: Region) -> tuple[int, Region]:
         """Turn a rectangle of the labels that lies in one frame into the frame and its region."""
@@ -123,9 +127,8 @@ class Frames:
 
     def tile_view(self, chunk: NDArray[Any]) -> NDArray[Any]:
         """See an array that holds a part of one frame in the labels' axes as that part."""
-        within = self.frame_axes_of_labels()
-        others = [axis for axis in range(chunk.ndim) if axis not in within]
-        view: NDArray[Any] = chunk.transpose(others + within)[(0,) * len(others)]
+        others = [axis for axis in range(chunk.ndim) if axis not in self.frame_axes]
+        view: NDArray[Any] = chunk.transpose(*others, *self.frame_axes)[(0,) * len(others)]
         return view
 
     def side_image(self, image: ArrayLike, what: str) -> Any:
@@ -314,17 +317,18 @@ class Scaling:
         narrow = part.dtype.itemsize <= 2 or (
             part.dtype.newbyteorder("=") == np.float32 and np.abs(ends).max() < 1e37
         )
-        values = part.astype(np.float32 if narrow else np.float64)
+        values: NDArray[Any] = part.astype(np.float32 if narrow else np.float64)
         shrunk = 0.25 if np.abs(ends).max() > _HUGE else 1.0
         if shrunk != 1:
-            values *= shrunk
+            values = np.multiply(values, shrunk)
         axes = (slice(None), *(None,) * (part.ndim - 1))
         low, high = (end.astype(values.dtype)[axes] for end in shrunk * ends)
         values = np.where(np.isfinite(values), values, low)
         values = np.clip(values, low, high) - low
         span = high - low
         values = np.divide(values, span, out=np.zeros_like(values), where=span > 0)
-        return np.clip(values, 0, 1).astype(np.float32)
+        scaled: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
+        return scaled
 
 
 def _array(image: Any) -> Any:

@@ -128,6 +128,8 @@ class Segmentation:
     image is lazy."""
     uncertainty: Any
     method: Method
+    frame_axes: tuple[int, ...]
+    """Which axes are those of a plane, or of a volume."""
     model: Model | None
     """None for methods whose regions are local; their clusters are the regions, by size."""
 
@@ -146,7 +148,7 @@ class Segmentation:
                     "learns nothing that tells which ones belong together"
                 )
             return self.clusters + np.int32(1)
-        return labelled(self.clusters, self.model.label_of(n_labels), self.method)
+        return labelled(self.clusters, self.model.label_of(n_labels), self.method, self.frame_axes)
 
 
 def label_steps(
@@ -184,7 +186,7 @@ def label_steps(
     if is_lazy(frames.data):
         clusters = lazy_clusters(labeller, frames, mask)
         doubt = lazy_uncertainty(labeller, frames, mask) if uncertain else None
-        return Segmentation(clusters, doubt, model.method, model)
+        return Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
     check_fits((2 + 4 + 4 * uncertain) * math.prod(frames.shape), "The labels")
     clusters = np.full(frames.shape, -1, np.int16)
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
@@ -197,17 +199,26 @@ def label_steps(
         step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
         if (yield step):
             break
-    return Segmentation(clusters, doubt, model.method, model)
+    return Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
 
 
-def labelled(clusters: Any, label_of: NDArray[np.int64], method: Method) -> Any:
+def labelled(
+    clusters: Any, label_of: NDArray[np.int64], method: Method, frame_axes: tuple[int, ...]
+) -> Any:
     """Turn clusters into what the method's output asks for: their labels, or pieces of them."""
     table = np.append(label_of, 0).astype(np.int32)  # the last one is for cluster -1
     if is_lazy(clusters):
         labels = clusters.map_blocks(lambda block: table[block], dtype=np.int32)
     else:
         labels = table[clusters]
-    return pieces(labels) if getattr(method, "output", "classes") == "regions" else labels
+    if getattr(method, "output", "classes") == "classes":
+        return labels
+    if is_lazy(labels):
+        raise ValueError(
+            "Regions of a lazy image are not known before all of it is labelled: ask for "
+            "output='classes', or hand the image over as a numpy array"
+        )
+    return pieces(labels, frame_axes)
 
 
 def lazy_clusters(labeller: Labeller, frames: Frames, mask: Any = None) -> Any:
@@ -230,11 +241,8 @@ class _Whole:
 def _lazy(work: Any, dtype: Any, labeller: Labeller, frames: Frames, mask: Any) -> Any:
     import dask.array as da
 
-    within_frame = len(frames.frame_shape)
-    order = frames.frame_axes_of_labels()
-    sides = dict(zip(order, labeller.tile_px, strict=True))
+    sides = dict(zip(frames.frame_axes, labeller.tile_px, strict=True))
     chunks = tuple(_lengths(n, sides.get(axis, 1)) for axis, n in enumerate(frames.shape))
-    assert len(order) == within_frame
     return da.map_blocks(
         work,
         name=f"{work.__name__}-{uuid.uuid4().hex}",

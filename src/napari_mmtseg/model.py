@@ -22,6 +22,7 @@ from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.labelling import Labeller, label_steps, labelled
 from napari_mmtseg.methods import method_from_dict
 from napari_mmtseg.settings import Method
+from napari_mmtseg.spacing import check_alike
 
 _HEADER = "napari-mmtseg"
 _FORMAT = 2
@@ -146,7 +147,8 @@ class Model:
         apart[self.groups[:, None] != self.groups[used]] += 2 * apart.max() + 1
         nearest = apart.argmin(axis=1)
         nearest[used] = np.arange(len(used))
-        return labels[nearest]
+        merged: NDArray[np.int64] = labels[nearest]
+        return merged
 
     @overload
     def predict(
@@ -154,6 +156,7 @@ class Model:
         image: ArrayLike,
         *,
         axes: str | Sequence[str] | None = None,
+        spacing: Sequence[float] | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[False] = False,
     ) -> Labels: ...
@@ -163,6 +166,7 @@ class Model:
         image: ArrayLike,
         *,
         axes: str | Sequence[str] | None = None,
+        spacing: Sequence[float] | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[True],
     ) -> tuple[Labels, Uncertainty | None]: ...
@@ -171,6 +175,7 @@ class Model:
         image: ArrayLike,
         *,
         axes: str | Sequence[str] | None = None,
+        spacing: Sequence[float] | None = None,
         n_labels: int | None = None,
         return_uncertainty: bool = False,
     ) -> Labels | tuple[Labels, Uncertainty | None]:
@@ -183,6 +188,8 @@ class Model:
             gives dask arrays, of which nothing is computed yet.
         axes : str, optional
             The image's axes, such as "ZYX"; see `segment`.
+        spacing : sequence of three numbers, optional
+            The voxel's size along Z, Y and X; checked against that trained on.
         n_labels : int, optional
             Number of labels at most; see `label_of`.
         return_uncertainty : bool
@@ -202,11 +209,11 @@ class Model:
         MemoryError
             If the labels of an image that is not lazy do not fit into memory.
         """
-        frames = self.check(Frames(image, axes))
+        frames = self.frames(image, axes, spacing)
         label_of = self.label_of(n_labels)
         run = label_steps(self, frames, label_of=label_of, uncertain=return_uncertainty)
         result = drain(run)
-        labels: Labels = labelled(result.clusters, label_of, self.method)
+        labels: Labels = labelled(result.clusters, label_of, self.method, result.frame_axes)
         return (labels, result.uncertainty) if return_uncertainty else labels
 
     def with_classes(
@@ -257,7 +264,7 @@ class Model:
         labeller = Labeller(self, weights=each)
         painted = []
         for one, its_strokes in zip(images, strokes, strict=True):
-            frames = self.check(Frames(one, axes))
+            frames = self.frames(one, axes)
             side = frames.side_image(its_strokes, "scribbles")
             for index, tile in labeller.tiles(frames):
                 here = np.asarray(frames.frame_of(side, index)[tile])
@@ -275,14 +282,32 @@ class Model:
         """Return a copy that leaves out what only refines the labels, for a passing look."""
         return replace(self, method=replace(self.method, **self.method.draft))
 
-    def check(self, frames: Frames) -> Frames:
-        """Return the frames, or say why the model cannot take them.
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Size of a pixel along each axis that it looks along, 1 in the plane."""
+        return tuple(float(one) for one in self.weights.get("spacing", (1.0, 1.0)))
+
+    def frames(
+        self,
+        image: ArrayLike,
+        axes: str | Sequence[str] | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> Frames:
+        """Take an image as frames, or say why the model cannot.
 
         Raises
         ------
-        ValueError
-            If the channels differ from those it was trained on.
+        TypeError, ValueError
+            If the image or its axes do not fit, or if its channels, spatial axes or voxels differ
+            from those trained on.
         """
+        frames = Frames(image, axes, volumes=len(self.spacing) == 3)
+        if len(self.spacing) != len(frames.frame_shape):
+            raise ValueError(
+                f"The model looks along Z as well, and the image has the axes {frames.axes}: "
+                "choose a stack, or train with work_in='planes'"
+            )
+        check_alike(self.spacing, spacing)
         kinds = {True: "RGB", False: "other"}
         if frames.n_channels != self.n_channels or frames.is_rgb != self.is_rgb:
             raise ValueError(

@@ -7,26 +7,27 @@ from numpy.typing import NDArray
 from skimage.measure import label
 
 
-def pieces(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Number the connected pieces (4 neighbours) of each plane by size, from 1.
+def pieces(labels: NDArray[np.int32], frame_axes: tuple[int, ...] = (-2, -1)) -> NDArray[np.int32]:
+    """Number the connected pieces (4 neighbours, in volumes 6) of each frame by size, from 1.
 
     Parameters
     ----------
-    labels : (..., Y, X) int32 array
+    labels : int32 array
         0 stays 0.
+    frame_axes : tuple of int
+        The axes of a plane or of a volume; pieces end where others begin.
 
     Returns
     -------
-    (..., Y, X) int32 array
-        No two planes share a number.
+    int32 array
+        Of the same shape. No two frames share a number.
     """
     found = np.empty(labels.shape, np.int32)
-    count = 0
-    for plane, target in zip(
-        labels.reshape(-1, *labels.shape[-2:]), found.reshape(-1, *labels.shape[-2:]), strict=True
-    ):
-        numbered, many = label(plane, background=0, connectivity=1, return_num=True)
-        target[:] = np.where(numbered, numbered + count, 0)
+    count, last = 0, tuple(range(-len(frame_axes), 0))
+    frames, targets = (np.moveaxis(one, frame_axes, last) for one in (labels, found))
+    for place in np.ndindex(frames.shape[: -len(frame_axes)]):
+        numbered, many = label(frames[place], background=0, connectivity=1, return_num=True)
+        targets[place] = np.where(numbered, numbered + count, 0)
         count += many
     sizes = np.bincount(found.ravel(), minlength=count + 1)[1:]
     number = np.zeros(count + 1, np.int32)

@@ -21,6 +21,7 @@ from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.model import Labels, Model, Uncertainty
 from napari_mmtseg.reading import Beside, images_of, read_sample
 from napari_mmtseg.settings import Method
+from napari_mmtseg.spacing import relative, works_in_volumes
 
 R = TypeVar("R")
 
@@ -38,6 +39,7 @@ def segment(
     method: Method | None = None,
     *,
     axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     return_uncertainty: Literal[False] = False,
@@ -49,6 +51,7 @@ def segment(
     method: Method | None = None,
     *,
     axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     return_uncertainty: Literal[True],
@@ -59,6 +62,7 @@ def segment(
     method: Method | None = None,
     *,
     axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     return_uncertainty: bool = False,
@@ -75,6 +79,8 @@ def segment(
     axes : str, optional
         One letter an axis: T time, Z depth, C channel, S red-green-blue, Y row, X column. May be
         left out for a 2D image.
+    spacing : sequence of three numbers, optional
+        The voxel's size along Z, Y and X, in any unit; see the setting "Work in".
     scribbles : integer array-like, optional
         Strokes of the user, of the shape of the labels: 0 where nothing is painted, otherwise a
         class. Painted classes keep their numbers in the result.
@@ -109,7 +115,7 @@ def segment(
     >>> labels.shape, labels.max()
     ((660, 550), np.int32(2))
     """
-    run = segment_steps(image, method, axes=axes, scribbles=scribbles, mask=mask)
+    run = segment_steps(image, method, axes=axes, spacing=spacing, scribbles=scribbles, mask=mask)
     result = drain(run, on_step)
     return (result.labels(), result.uncertainty) if return_uncertainty else result.labels()
 
@@ -119,6 +125,7 @@ def train(
     method: Method | None = None,
     *,
     axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     initial: Weights | None = None,
@@ -131,7 +138,7 @@ def train(
     ----------
     image : array-like or list of arrays
         One image as for `segment`, or several with the same axes and channels.
-    method, axes, scribbles, mask, on_step
+    method, axes, spacing, scribbles, mask, on_step
         As for `segment`.
     initial : mapping of str to array, optional
         Weights to start from instead of random ones, named as in the method's engine: for Kim and
@@ -153,6 +160,7 @@ def train(
         image,
         method,
         axes=axes,
+        spacing=spacing,
         scribbles=scribbles,
         mask=mask,
         initial=initial,
@@ -166,6 +174,7 @@ def train_steps(
     method: Method | None = None,
     *,
     axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     initial: Weights | None = None,
@@ -182,9 +191,12 @@ def train_steps(
             "anew in each plane; call segment instead of train"
         )
     images = images_of(image, axes)
+    volumes = works_in_volumes(method, images[0].axes, spacing)
+    images = images_of(image, axes, volumes=volumes)
     beside = Beside.check(images, method, scribbles, mask, superpixels)
     _check_initial(initial)
-    sample, scaling = read_sample(images, method, beside)
+    size = relative(spacing)[-len(images[0].frame_shape) :]
+    sample, scaling = read_sample(images, method, beside, size if volumes else (1.0, 1.0))
 
     def as_model(learned: Learned) -> Model:
         return Model.of(method, scaling, images[0].is_rgb, learned)
@@ -210,6 +222,7 @@ def segment_steps(
     method: Method | None = None,
     *,
     axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Run[Segmentation]:
@@ -224,8 +237,10 @@ def segment_steps(
         check_fits(6 * math.prod(frames.shape), "The labels")  # before the work of training
     if not method.trains:
         return (yield from _region_steps(frames, method, scribbles, mask))
-    model = yield from train_steps(image, method, axes=axes, scribbles=scribbles, mask=mask)
-    return (yield from predict_steps(model, image, axes=axes, mask=mask))
+    model = yield from train_steps(
+        image, method, axes=axes, spacing=spacing, scribbles=scribbles, mask=mask
+    )
+    return (yield from predict_steps(model, image, axes=axes, spacing=spacing, mask=mask))
 
 
 def predict_steps(
@@ -233,15 +248,16 @@ def predict_steps(
     image: ArrayLike,
     *,
     axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
     mask: ArrayLike | None = None,
 ) -> Run[Segmentation]:
     """Label an image with a model step by step, one tile a step."""
-    frames = model.check(Frames(image, axes))
+    frames = model.frames(image, axes, spacing)
     side = Beside.check([frames], model.method, None, mask).mask
     return (yield from label_steps(model, frames, side))
 
 
-def checked(method: Method | None) -> Method:
+def checked(method: Any) -> Method:
     """Return the method, MMT if there is none.
 
     Raises
@@ -332,7 +348,7 @@ def _region_steps(
     sizes = np.bincount(regions[regions >= 0], minlength=count)
     number = np.full(count + 1, -1, np.int32)  # the last one is for -1
     number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
-    return Segmentation(number[regions], None, method, None)
+    return Segmentation(number[regions], None, method, frames.frame_axes, None)
 
 
 def _check_memory(frames: Frames, method: Method) -> None:

@@ -77,6 +77,7 @@ def learned(
         "halves": groups,
         "contrast": contrast(groups, colours, sizes),
         "reduction": np.array(working.factor, np.int64),
+        "spacing": np.array(working.spacing),
     }
     for number, network in enumerate(networks, start=1):
         named = get_weights(network)
@@ -114,6 +115,7 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         n_channels=n_channels,
         reach=method.n_blocks,
         factor=factor,
+        spacing=weights["spacing"],
         reduce=smaller,
         groups=groups,
         least_contrast=LEAST_CONTRAST * float(weights["contrast"]),

@@ -198,6 +198,7 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
         n_channels=n_channels,
         reach=network.reach,
         factor=(method.pooling,) * 2,
+        spacing=(1.0, 1.0),
         reduce=lambda pixels: pixels,
         groups=groups,
         least_contrast=0.0,

@@ -85,7 +85,7 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
 def predictor(weights: Weights, method: KMeans) -> Predictor:
     """Make the predictor that finds the nearest centre of each pixel."""
     centres, lab, longest = weights["clusters"], bool(weights["lab"]), int(weights["longest"])
-    axes = int(weights["axes"])
+    axes = len(weights["spacing"])
     blur = int(4 * method.smoothing_px + 0.5)  # as far as SciPy's Gaussian reaches
 
     def apart(pixels: NDArray[np.float32], tile: Tile) -> Iterator[NDArray[np.float64]]:
@@ -145,6 +145,7 @@ def _refined(
         n_channels=int(weights["channels"]),
         reach=blur,
         factor=(1,) * axes,
+        spacing=weights["spacing"],
         reduce=lambda pixels: pixels,
         groups=torch.from_numpy(weights["halves"]),
         least_contrast=LEAST_CONTRAST * float(weights["contrast"]),
@@ -214,7 +215,7 @@ def _learned(weights: Weights, sample: Sample, method: KMeans) -> Learned:
     """Measure the clusters over the sample, leaving out those without a pixel."""
     weights = {
         **weights,
-        "axes": np.array(sample.n_axes),
+        "spacing": np.array(sample.spacing or (1.0,) * sample.n_axes),
         "channels": np.array(sample.n_channels),
     }
     plain = dataclasses.replace(method, vote_border=0.0, sharpening_px=0)

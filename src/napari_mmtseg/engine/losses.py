@@ -21,7 +21,7 @@ def cross_entropy(responses: Tensor, target: Tensor) -> Tensor:
     target : (B, *spatial) tensor of int64
     """
     # With a pixel's responses side by side, this takes a quarter of the time on a processor.
-    pixels = responses.movedim(1, -1).flatten(0, 2)
+    pixels = responses.movedim(1, -1).flatten(0, -2)
     total = functional.cross_entropy(
         pixels, target.flatten(), ignore_index=IGNORED, reduction="sum"
     )

@@ -64,6 +64,8 @@ class Working(NamedTuple):
     """The working reduction along each axis."""
     classes: NDArray[np.int64]
     """(q,): the user's class of each channel of the responses, 0 for none."""
+    spacing: tuple[float, ...]
+    """Size of a pixel along each axis, the smallest in the plane 1."""
 
     @property
     def painted(self) -> Tensor:
@@ -136,7 +138,8 @@ def working_sample(sample: Sample, method: NetworkMethod, device: torch.device) 
             painted = _painted(sample.scribbles[number], classes, factor, tuple(there.shape[1:]))
             painted = painted.to(device)[None].masked_fill(~there, IGNORED)
         planes.append(Batch(with_margin(small, margin), there, painted))
-    return Working(planes, factor, classes)
+    spacing = sample.spacing or (1.0,) * sample.n_axes
+    return Working(planes, factor, classes, spacing)
 
 
 def _channel_classes(sample: Sample, width: int) -> NDArray[np.int64]:

@@ -35,6 +35,7 @@ def predictor(
     n_channels: int,
     reach: int,
     factor: Sequence[int],
+    spacing: Sequence[float],
     reduce: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     groups: Tensor,
     least_contrast: float,
@@ -56,6 +57,8 @@ def predictor(
         Votes to each side that a vote depends on.
     factor : sequence of int
         Pixels that share a vote, along each axis.
+    spacing : sequence of float
+        Size of a pixel along each axis, 1 in the plane.
     reduce : callable
         Brings scaled pixels to the resolution that the voters take.
     groups : (K,) tensor of int64
@@ -67,13 +70,18 @@ def predictor(
     device, dtype
         Where and in what numbers the voters work.
     """
-    radius = tuple(max(1, method.sharpening_px // f) for f in factor)
+    steps = [f * float(size) for f, size in zip(factor, spacing, strict=True)]  # of the votes
+    radius = tuple(int(max(1, method.sharpening_px // step)) for step in steps)
     if not method.sharpening_px:
         radius = (0,) * len(radius)
+    size = tuple(step / steps[-1] for step in steps)
     context = _REGIONS_SEEN if method.vote_border else 0
     # Beside it one for enlarging and two for smoothing between regions, all told an even number,
     # as regions are found at half the resolution.
-    halo = tuple(2 * math.ceil((reach + 3 + max(context, 4 * r)) / 2) for r in radius)
+    halo = tuple(
+        2 * math.ceil((reach + 3 + max(context / one, 4 * r)) / 2)
+        for one, r in zip(size, radius, strict=True)
+    )
 
     @torch.no_grad()
     def find(
@@ -87,6 +95,7 @@ def predictor(
             vote_border=method.vote_border,
             radius=radius,
             least_contrast=least_contrast,
+            spacing=size,
         )
         seen, shape, own = _looked_at(tile, tuple(factor), result.votes.shape[1:])
         clusters = decide(result.votes[:, *seen], tuple(factor), shape)[own]
@@ -119,4 +128,5 @@ def _side(n_votes: int, n_channels: int, factor: Sequence[int]) -> int:
     """Choose the side of a tile in votes, a power of two that memory allows."""
     axes = len(factor)
     most = min(_TILE_VOTES / n_votes, _TILE_VALUES / n_channels / math.prod(factor))
-    return min(_TILE_SIDE[axes], max(32, 2 ** int(math.log2(most) / axes + 1e-9)))
+    power = int(math.log2(most) / axes + 1e-9)
+    return min(_TILE_SIDE[axes], max(32, 1 << power))

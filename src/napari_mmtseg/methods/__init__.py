@@ -14,6 +14,7 @@ from napari_mmtseg.methods.networks import Kanezaki as Kanezaki
 from napari_mmtseg.methods.networks import Kim as Kim
 from napari_mmtseg.methods.networks import NetworkMethod as NetworkMethod
 from napari_mmtseg.methods.refining import RefinedMethod as RefinedMethod
+from napari_mmtseg.methods.refining import SpatialMethod as SpatialMethod
 from napari_mmtseg.settings import Method
 
 METHODS: dict[str, type[Method]] = {

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from napari_mmtseg.methods.refining import RefinedMethod
+from napari_mmtseg.methods.refining import SpatialMethod
 from napari_mmtseg.settings import Method, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class KMeans(RefinedMethod):
+class KMeans(SpatialMethod):
     """k-means on the pixels: each belongs to the nearest of k mean intensities or colours.
 
     Source: Lloyd, "Least squares quantization in PCM", IEEE TIT 28, 1982, as scikit-learn has it.

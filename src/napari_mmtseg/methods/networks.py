@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from napari_mmtseg.methods.learning import LearningMethod
-from napari_mmtseg.methods.refining import RefinedMethod
+from napari_mmtseg.methods.refining import SpatialMethod
 from napari_mmtseg.settings import changed, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkMethod(LearningMethod, RefinedMethod):
+class NetworkMethod(LearningMethod, SpatialMethod):
     """What the methods that start from many labels and lose some of them have in common."""
 
     takes_scribbles: ClassVar[bool] = True

@@ -43,3 +43,16 @@ class RefinedMethod(SeededMethod):
         unit="px",
         zero="none",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialMethod(RefinedMethod):
+    """What the methods that also work in volumes have in common."""
+
+    work_in: Literal["automatic", "planes", "volume"] = setting(
+        "automatic",
+        "Work in",
+        "For stacks along Z. planes: each plane for itself. volume: look along Z as well, with the "
+        "voxels' shape in mind. automatic: volume if the voxels' size is known and their depth is "
+        "at most twice their width.",
+    )
