@@ -14,7 +14,8 @@ from napari_mmtseg.methods import METHODS, Kanezaki
 from napari_mmtseg.settings import Method
 
 _SAMPLE_VALUES = 8_000_000
-_MAX_CLASS = 2**31 - 1
+LARGEST_CLASS = 2**31 - 1
+"""Labels are 32-bit numbers, and a class is a label."""
 
 
 def images_of(image: ArrayLike | Sequence[ArrayLike], axes: str | None) -> list[Planes]:
@@ -89,6 +90,23 @@ def read_sample(
     return Sample(pixels, valid, strokes, regions, images[0].is_rgb, places), scaling
 
 
+def check_classes(painted: NDArray[Any]) -> NDArray[Any]:
+    """Return scribbles, or say which of them is no class.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, or larger than a label can be.
+    """
+    low, high = int(painted.min()), int(painted.max())
+    if low < 0 or high > LARGEST_CLASS:
+        raise ValueError(
+            f"The scribbles must be 0 (unpainted) or a class from 1 to {LARGEST_CLASS}, "
+            f"got {low if low < 0 else high}: paint that class with another number"
+        )
+    return painted
+
+
 def _strokes(planes: Planes, method: Method, scribbles: ArrayLike) -> NDArray[Any]:
     """Return the scribbles as (P, Y, X), if the method can make something of them."""
     if not method.takes_scribbles:
@@ -96,13 +114,7 @@ def _strokes(planes: Planes, method: Method, scribbles: ArrayLike) -> NDArray[An
         raise ValueError(
             f"{type(method).__name__} takes no scribbles; choose one of {able}, or leave them"
         )
-    painted = planes.side_image(scribbles, "scribbles")
-    low, high = int(painted.min()), int(painted.max())
-    if low < 0 or high > _MAX_CLASS:
-        raise ValueError(
-            f"The scribbles must be 0 (unpainted) or a class from 1 to {_MAX_CLASS}, "
-            f"got {low if low < 0 else high}"
-        )
+    painted = check_classes(planes.side_image(scribbles, "scribbles"))
     if len(np.unique(painted[painted > 0])) < 2:
         raise ValueError("The scribbles must hold at least two classes: paint a second one")
     return painted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ from napari_mmtseg.engine.networks import (
     Network,
     build,
     freeze,
+    frozen,
     get_weights,
-    set_weights,
     winners,
 )
 from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
@@ -110,9 +111,8 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
     least = _LEAST_CONTRAST * float(weights["contrast"]) if int(groups.max()) == 1 else 0.0
     networks: list[Network] = []
     while named := part(weights, f"network{len(networks) + 1}."):
-        network = build(named["conv1.weight"].shape[1], method)
-        set_weights(network, named, frozen=True)
-        networks.append(network.to(device, dtype).eval())
+        make = partial(build, named["conv1.weight"].shape[1], method)
+        networks.append(frozen(make, named, dtype).to(device))
 
     @torch.no_grad()
     def predict(
