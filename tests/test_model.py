@@ -162,7 +162,7 @@ def test_another_number_of_clusters_than_the_weights_have_is_refused(path):
 def test_every_array_of_a_model_is_declared(path):
     model = load(path)
     names = {one.name for one in dataclasses.fields(Model)}
-    declared = {name.partition("/")[0] for name in arrays_of(model.method)}
+    declared = {name.partition("/")[0] for name in arrays_of(model.method, model.is_rgb)}
     assert declared | {"method", "is_rgb"} == names
 
 

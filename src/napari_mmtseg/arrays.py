@@ -209,6 +209,7 @@ class Scaling:
         """
         # float32 holds 16-bit integers exactly; wider values are scaled in float64 first.
         wide = plane.dtype.itemsize > 2 and plane.dtype != np.float32
+        wide |= float(np.abs([self.low, self.high]).max()) > 1e37  # nor does it reach further
         values = plane.astype(np.float64 if wide else np.float32)
         low = self.low.astype(values.dtype)[:, None, None]
         span = (self.high - self.low).astype(values.dtype)[:, None, None]

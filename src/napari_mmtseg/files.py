@@ -52,8 +52,9 @@ def write_whole(
     part = target.parent / f".napari-mmtseg-{secrets.token_hex(16)}.part"
     try:
         _clear_orphans(target.parent)
+        descriptor = _create(part, replaced)
         try:
-            _write(part, blocks, replaced)
+            _write(descriptor, blocks, replaced)
             if overwrite:
                 _replace(part, target)
             else:
@@ -61,9 +62,9 @@ def write_whole(
         finally:
             part.unlink(missing_ok=True)
         _sync_folder(target.parent)
-    except FileExistsError:
-        raise
     except OSError as error:
+        if error.errno is None:  # a sentence already
+            raise
         why = error.strerror or str(error)
         if error.errno in _FULL:
             why = "the disk is full or the file too large for it; make room or choose another disk"
@@ -98,16 +99,21 @@ def _exists(target: Path) -> FileExistsError:
     return FileExistsError(f"{target} exists; pass overwrite=True to replace it")
 
 
-def _write(
-    part: Path, blocks: Iterable[bytes | memoryview], replaced: os.stat_result | None
-) -> None:
-    """Write a new file that no one else has opened, and wait until it is on the disk."""
+def _create(part: Path, replaced: os.stat_result | None) -> int:
+    """Open a file that was not there, to write to it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT"):
         flags |= getattr(os, name, 0)
     # Never readable by more people than the file that it replaces.
     mode = 0o666 if replaced is None else 0o600
-    with open(os.open(part, flags, mode), "wb") as file:
+    return os.open(part, flags, mode)
+
+
+def _write(
+    descriptor: int, blocks: Iterable[bytes | memoryview], replaced: os.stat_result | None
+) -> None:
+    """Write an open file, wait until it is on the disk, and close it."""
+    with open(descriptor, "wb") as file:
         with contextlib.suppress(OSError):  # some network drives have no locks
             _lock(file.fileno())
         for block in blocks:

@@ -38,7 +38,7 @@ class Array:
     needed: bool = True
 
 
-def arrays_of(method: Method) -> dict[str, Array]:
+def arrays_of(method: Method, is_rgb: bool) -> dict[str, Array]:
     """Declare the arrays of a method's model by name; one that ends in "." begins many names."""
     arrays = {
         "scaling/low": Array("F64", ("C",)),
@@ -67,9 +67,10 @@ def arrays_of(method: Method) -> dict[str, Array]:
         }
     elif isinstance(method, KMeans):
         features = "C + 2" if method.position_weight > 0 else "C"
+        lab = is_rgb and method.colour == "lab"
         arrays |= {
             "weights/clusters": Array("F64", ("K", features), -1e6, 1e6),
-            "weights/lab": Array("BOOL", ()),
+            "weights/lab": Array("BOOL", (), lab, lab),
         }
     return arrays
 
@@ -101,7 +102,7 @@ def write(
     arrays |= {f"scaling/{end}": getattr(fields["scaling"], end) for end in ("low", "high")}
     try:
         _check_shapes(parts_of(arrays), method, is_rgb)
-        _check_values(arrays, method)
+        _check_values(arrays, method, is_rgb)
     except ValueError as error:
         raise ValueError(f"This is no model that a file can keep ({error}); train again") from error
     about = {"format": _FORMAT, "method": method.to_dict(), "is_rgb": is_rgb}
@@ -151,7 +152,7 @@ def _read(file: IO[bytes]) -> dict[str, Any]:
     method, is_rgb = method_from_dict(about["method"]), about["is_rgb"]
     _check_shapes(parts, method, is_rgb)
     arrays = unpack_arrays(file, parts)
-    _check_values(arrays, method)
+    _check_values(arrays, method, is_rgb)
     weights = {
         name.removeprefix("weights/"): value
         for name, value in arrays.items()
@@ -177,7 +178,7 @@ def _check_shapes(parts: Sequence[Part], method: Method, is_rgb: Any) -> None:
         raise ValueError(f"{type(method).__name__} learns no model")
     if type(is_rgb) is not bool:
         raise ValueError("its header does not say whether it is for RGB")
-    declared = arrays_of(method)
+    declared = arrays_of(method, is_rgb)
     missing = {name for name, known in declared.items() if known.needed}
     missing -= {_declared_name(part.name) for part in parts}
     if missing:
@@ -209,14 +210,14 @@ def _declared_name(name: str) -> str:
     return first + dot
 
 
-def _check_values(arrays: Arrays, method: Method) -> None:
+def _check_values(arrays: Arrays, method: Method, is_rgb: bool) -> None:
     """Refuse values out of their ranges; shapes have been checked."""
-    declared = arrays_of(method)
+    declared = arrays_of(method, is_rgb)
     for name, value in arrays.items():
         known = declared[_declared_name(name)]
         low, high = known.low, known.high
         if value.dtype == bool:  # a byte that is neither 0 nor 1 is no truth
-            value, low, high = value.view(np.uint8), 0, 1
+            value = value.view(np.uint8)
         elif name.endswith(".running_var"):
             low = 0
         # Not a number is never in between. Without a copy of the array as large as itself.

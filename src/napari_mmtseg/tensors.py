@@ -73,7 +73,7 @@ def pack(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> list[b
     header += b" " * (-len(header) % _ALIGNED)
     blocks = [len(header).to_bytes(8, "little"), header]
     blocks += [arrays[part.name].astype(_TYPES[part.kind]).tobytes() for part in parts]
-    return [*blocks, _digest_of(blocks)]
+    return [*blocks, digest_of(blocks)]
 
 
 def unpack_header(file: IO[bytes], size: int) -> tuple[list[Part], Any]:
@@ -110,7 +110,7 @@ def unpack_arrays(file: IO[bytes], parts: Sequence[Part]) -> Arrays:
     filled = 0
     while count := file.readinto(data[filled:]):  # type: ignore[attr-defined]
         filled += count
-    if filled != len(data) or file.read() != _digest_of([header, data]):
+    if filled != len(data) or file.read() != digest_of([header, data]):
         raise ValueError("its digest differs: some of it is not as it was written")
     arrays, offset = {}, 0
     for part in parts:
@@ -121,7 +121,8 @@ def unpack_arrays(file: IO[bytes], parts: Sequence[Part]) -> Arrays:
     return arrays
 
 
-def _digest_of(blocks: Sequence[bytes | memoryview]) -> bytes:
+def digest_of(blocks: Sequence[bytes | memoryview]) -> bytes:
+    """Return the SHA-256 digest of blocks in a row."""
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(block)
