@@ -134,7 +134,8 @@ def _take_permissions(descriptor: int, replaced: os.stat_result) -> None:
                 break
         else:
             mode &= ~0o070  # what one group may do is not for another
-        os.fchmod(descriptor, mode)
+        with contextlib.suppress(PermissionError):  # memory sticks know no permissions
+            os.fchmod(descriptor, mode)
 
 
 def _replace(part: Path, target: Path) -> None:

@@ -109,7 +109,10 @@ def frozen(
     with torch.device("meta"):
         network = make()
     _check_fit(network, weights, frozen=True)
-    network.to(dtype).to_empty(device="cpu")
+    # As `to_empty` does, which would load half of PyTorch's compiler, a second's work.
+    network.to(dtype)._apply(  # type: ignore[no-untyped-call]
+        lambda one: torch.empty(one.shape, dtype=one.dtype)
+    )
     set_weights(network, weights, frozen=True)
     return network.eval()
 
