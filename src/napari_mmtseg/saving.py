@@ -17,7 +17,7 @@ from napari_mmtseg.files import write_whole
 from napari_mmtseg.methods import IIC, KMeans, NetworkMethod, method_from_dict
 from napari_mmtseg.reading import LARGEST_CLASS
 from napari_mmtseg.settings import Method
-from napari_mmtseg.tensors import Arrays, Part, pack, parts_of, unpack_arrays, unpack_header
+from napari_mmtseg.tensors import DIGEST, Arrays, Part, pack, parts_of, unpack_arrays, unpack_header
 
 _FORMAT = 2
 _LARGEST_FILE = 2**30  # two of the widest and deepest networks in float64 take 0.6 GiB
@@ -150,7 +150,7 @@ def _read(file: IO[bytes]) -> dict[str, Any]:
     if set(about) != {"format", "method", "is_rgb"} or not isinstance(about["method"], dict):
         raise ValueError("its header is not that of a model")
     method, is_rgb = method_from_dict(about["method"]), about["is_rgb"]
-    _check_shapes(parts, method, is_rgb)
+    _check_shapes([part for part in parts if part != DIGEST], method, is_rgb)
     arrays = unpack_arrays(file, parts)
     _check_values(arrays, method, is_rgb)
     weights = {

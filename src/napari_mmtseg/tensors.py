@@ -38,7 +38,8 @@ class Part(NamedTuple):
         return math.prod(self.shape) * np.dtype(_TYPES[self.kind]).itemsize
 
 
-_DIGEST = Part("sha256", "U8", (32,))
+DIGEST = Part("sha256", "U8", (32,))
+"""What the last array has to be."""
 
 
 def parts_of(arrays: Mapping[str, NDArray[Any]]) -> list[Part]:
@@ -65,7 +66,7 @@ def pack(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> list[b
     parts = parts_of(arrays)
     entries: dict[str, Any] = {"__metadata__": {_NAME: json.dumps(about)}}
     offset = 0
-    for part in (*parts, _DIGEST):
+    for part in (*parts, DIGEST):
         ends = [offset, offset + part.size]
         entries[part.name] = {"dtype": part.kind, "shape": part.shape, "data_offsets": ends}
         offset = ends[1]
@@ -88,11 +89,9 @@ def unpack_header(file: IO[bytes], size: int) -> tuple[list[Part], Any]:
     if not 0 < length <= min(_LARGEST_HEADER, size - 8) or length % _ALIGNED:
         raise ValueError("it does not begin as a safetensors file")
     parts, about = _parsed(file.read(length))
-    if not parts or parts[-1] != _DIGEST:
-        raise ValueError("it does not end with a digest")
     if 8 + length + sum(part.size for part in parts) != size:
         raise ValueError(f"its {size} bytes are not as many as its header announces")
-    return parts[:-1], about
+    return parts, about
 
 
 def unpack_arrays(file: IO[bytes], parts: Sequence[Part]) -> Arrays:
@@ -101,8 +100,11 @@ def unpack_arrays(file: IO[bytes], parts: Sequence[Part]) -> Arrays:
     Raises
     ------
     ValueError
-        If the digest is another than that of the file.
+        If the last array is not the digest of all before it.
     """
+    if not parts or parts[-1] != DIGEST:
+        raise ValueError("it does not end with a digest")
+    parts = parts[:-1]
     start = file.tell()
     file.seek(0)
     header = file.read(start)
@@ -110,7 +112,7 @@ def unpack_arrays(file: IO[bytes], parts: Sequence[Part]) -> Arrays:
     filled = 0
     while count := file.readinto(data[filled:]):  # type: ignore[attr-defined]
         filled += count
-    if filled != len(data) or file.read() != digest_of([header, data]):
+    if filled != len(data) or file.read(DIGEST.size) != digest_of([header, data]):
         raise ValueError("its digest differs: some of it is not as it was written")
     arrays, offset = {}, 0
     for part in parts:
