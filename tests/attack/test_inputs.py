@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, note
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -197,7 +197,6 @@ def result(image, method, **options):
         assert one.category is UserWarning, one
         assert re.match(OWN_WARNINGS, str(one.message)), one
     if labels is None:
-        note(refusal)
         assert re.match(r"[A-Z].{10,400}$", refusal, re.DOTALL), f"no sentence: {refusal!r}"
         assert not re.search(FOREIGN, refusal), f"foreign words: {refusal!r}"
     return labels, refusal

@@ -22,9 +22,9 @@ from napari_mmtseg.engine.networks import (
     Network,
     build,
     freeze,
-    frozen,
     get_weights,
     winners,
+    with_weights,
 )
 from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
 from napari_mmtseg.engine.sharpening import sharpened_groups
@@ -112,7 +112,7 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
     networks: list[Network] = []
     while named := part(weights, f"network{len(networks) + 1}."):
         make = partial(build, named["conv1.weight"].shape[1], method)
-        networks.append(frozen(make, named, dtype).to(device))
+        networks.append(with_weights(make, named, dtype).to(device))
 
     @torch.no_grad()
     def predict(

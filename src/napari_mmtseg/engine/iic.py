@@ -16,7 +16,7 @@ from napari_mmtseg.engine.devices import choose, drive
 from napari_mmtseg.engine.iic_loss import information_loss
 from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, build
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
-from napari_mmtseg.engine.networks import freeze, frozen, get_weights
+from napari_mmtseg.engine.networks import freeze, get_weights, with_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
 from napari_mmtseg.engine.sampling import reduce
 from napari_mmtseg.engine.sharpening import sharpened, sharpened_groups
@@ -187,7 +187,7 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
     n_clusters = (len(named["heads.0.weight"]), len(named["heads.1.weight"]))
     n_channels = named["trunk.0.weight"].shape[1] - 2 * method.sobel
     make = partial(SegmentationNetwork, n_channels, n_clusters, 1, method)
-    network = frozen(make, named, dtype).to(device)
+    network = with_weights(make, named, dtype).to(device)
     clusters = torch.from_numpy(np.ascontiguousarray(weights["clusters"])).to(device)
     mains, overs = clusters // n_clusters[OVER], clusters % n_clusters[OVER]  # (P,)
     groups = None

@@ -87,7 +87,7 @@ def set_weights(
         state[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
 
-def frozen(
+def with_weights(
     make: Callable[[], N], weights: Mapping[str, NDArray[np.generic]], dtype: torch.dtype
 ) -> N:
     """Build a network around frozen weights; it takes memory only once they fit.
