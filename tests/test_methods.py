@@ -79,6 +79,14 @@ def test_settings_out_of_range_are_refused_by_name(cls):
 
 
 @every_class
+def test_numbers_too_large_for_a_computer_are_refused_by_name(cls):
+    for one in cls.settings():
+        if one.ge is not None:
+            with pytest.raises(ValueError, match=rf"\({one.name}\) must lie in"):
+                cls(**{one.name: 10**400})
+
+
+@every_class
 def test_settings_are_frozen(cls):
     with pytest.raises(dataclasses.FrozenInstanceError):
         cls().seed = 1

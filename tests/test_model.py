@@ -1,15 +1,19 @@
 """Model files: kept whole, and refused when they are not."""
 
+import dataclasses
 import json
 import os
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
-import safetensors
 import safetensors.numpy
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg import Kim, KMeans, Model, load, train
+from napari_mmtseg import MMT, Kim, KMeans, Model, load, segment, train
+from napari_mmtseg.saving import arrays_of
+from napari_mmtseg.tensors import pack, unpack_arrays, unpack_header
 
 
 @pytest.fixture(params=[Kim(n_iterations=2, width=6, n_blocks=2), KMeans()], ids=["Kim", "KMeans"])
@@ -21,13 +25,12 @@ def path(request, gray, tmp_path):
 
 
 def rewrite(path, change):
-    """Write a model file again with its header and arrays changed."""
-    with safetensors.safe_open(str(path), framework="numpy") as file:
-        header = json.loads(file.metadata()["napari-mmtseg"])
-        arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    """Write a model file again with its header and arrays changed, under a digest that fits."""
+    with path.open("rb") as file:
+        parts, header = unpack_header(file, path.stat().st_size)
+        arrays = unpack_arrays(file, parts)
     change(header, arrays)
-    data = safetensors.numpy.save(arrays, metadata={"napari-mmtseg": json.dumps(header)})
-    path.write_bytes(data)
+    path.write_bytes(b"".join(pack(arrays, header)))
 
 
 def test_saving_never_replaces_a_file_unasked(path, gray):
@@ -90,12 +93,42 @@ DAMAGE = {
         arrays.pop(name) for name in list(arrays) if name.startswith("weights/")
     ],
     "weights not finite": lambda header, arrays: _spoil(arrays, np.nan),
+    "setting too large for a float": lambda header, arrays: header["method"].update(
+        {_a_setting(header, float): 10**18}
+    ),
+    "setting of 400 digits": lambda header, arrays: header["method"].update(seed=10**400),
+    "RGB with one channel": lambda header, arrays: header.update(is_rgb=True),
+    "RGB perhaps": lambda header, arrays: header.update(is_rgb=0),
+    "more than a header": lambda header, arrays: header.update(code="print()"),
+    "earlier format": lambda header, arrays: header.update(format=1),
+    "scaling not finite": lambda header, arrays: arrays["scaling/low"].fill(np.nan),
+    "scaling upside down": lambda header, arrays: arrays["scaling/low"].fill(1e9),
+    "scaling too wide": lambda header, arrays: [
+        arrays["scaling/low"].fill(-1.5e308),
+        arrays["scaling/high"].fill(1.5e308),
+    ],
+    "colours not finite": lambda header, arrays: arrays["colours"].fill(np.inf),
+    "colours out of range": lambda header, arrays: arrays["colours"].fill(2),
+    "negative sizes": lambda header, arrays: arrays["sizes"].fill(-1),
+    "sizes of another type": lambda header, arrays: arrays.update(
+        sizes=arrays["sizes"].astype(np.float64)
+    ),
+    "classes larger than labels can be": lambda header, arrays: arrays["classes"].fill(2**31),
+    "negative classes": lambda header, arrays: arrays["classes"].fill(-1),
+    "an array more": lambda header, arrays: arrays.update(more=np.zeros(3)),
+    "clusters out of range": lambda header, arrays: arrays.update(
+        {"weights/clusters": arrays["weights/clusters"] + 10**7}
+    ),
     "weights of another shape": lambda header, arrays: [
         arrays.update({name: value[..., :0]})
         for name, value in arrays.items()
         if value.ndim > 1 and name.startswith("weights/")
     ],
 }
+
+
+def _a_setting(header, kind):
+    return next(name for name, value in header["method"].items() if type(value) is kind)
 
 
 def _spoil(arrays, value):
@@ -124,3 +157,117 @@ def test_another_number_of_clusters_than_the_weights_have_is_refused(path):
     rewrite(path, drop)
     with pytest.raises(ValueError, match="damaged or no model"):
         load(path)
+
+
+def test_every_array_of_a_model_is_declared(path):
+    model = load(path)
+    names = {one.name for one in dataclasses.fields(Model)}
+    declared = {name.partition("/")[0] for name in arrays_of(model.method, model.is_rgb)}
+    assert declared | {"method", "is_rgb"} == names
+
+
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])
+def test_a_flipped_bit_is_found(path, place):
+    data = bytearray(path.read_bytes())
+    data[round(place * (len(data) - 1))] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged or no model"):
+        load(path)
+
+
+def test_the_file_is_a_safetensors_file(path):
+    arrays = safetensors.numpy.load_file(path)
+    model = load(path)
+    assert_array_equal(arrays["colours"], model.colours)
+    assert_array_equal(arrays["sizes"], model.sizes)
+
+
+def test_an_earlier_format_says_to_train_again(path):
+    header = {"format": 1, "method": KMeans().to_dict(), "is_rgb": False}
+    metadata = {"napari-mmtseg": json.dumps(header)}
+    safetensors.numpy.save_file({"sizes": np.ones(3, np.int64)}, path, metadata)
+    with pytest.raises(ValueError, match=r"its format is 1, this version reads 2\); train again"):
+        load(path)
+
+
+def test_networks_that_are_not_in_the_file_take_no_memory(path):
+    def widen(header, arrays):
+        header["method"].update(width=512, n_blocks=16)
+        arrays["weights/halves"] = np.zeros(512, np.int64)
+
+    if isinstance(load(path).method, Kim):
+        rewrite(path, widen)
+        _refused_with_little_memory(path)
+
+
+def test_a_header_of_large_arrays_takes_no_memory(tmp_path):
+    path = tmp_path / "model.safetensors"
+    entry = {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}
+    header = json.dumps({"__metadata__": {"napari-mmtseg": "{}"}, "sizes": entry}).encode()
+    header += b" " * (-len(header) % 8)
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    _refused_with_little_memory(path)
+
+
+def test_a_file_that_pretends_to_be_huge_is_not_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    with path.open("wb") as file:
+        file.truncate(2**36)
+    _refused_with_little_memory(path)
+
+
+def _refused_with_little_memory(path):
+    tracemalloc.start()
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="damaged or no model"):
+        load(path)
+    assert time.monotonic() - started < 5
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+
+
+def test_too_little_memory_is_no_damage(path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("napari_mmtseg.saving.unpack_arrays", fail)
+    with pytest.raises(MemoryError, match=r"too little memory to read .*model\.safetensors"):
+        load(path)
+
+
+def test_a_model_that_could_not_be_read_is_not_saved(path, tmp_path):
+    model = load(path)
+    model = dataclasses.replace(model, colours=model.colours * np.float32(np.nan))
+    with pytest.raises(ValueError, match=r"colours holds values out of their range.*train again"):
+        model.save(tmp_path / "other.safetensors")
+    assert os.listdir(tmp_path) == [path.name]
+
+
+# -- class numbers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [MMT(n_iterations=2), KMeans()], ids=["MMT", "KMeans"])
+def test_the_largest_class_takes_no_table(gray, method):
+    model = train(gray, method)
+    named = model.with_classes(gray, strokes(2**31 - 1))
+    assert set(np.unique(named.predict(gray))) <= {1, 2**31 - 1}
+    if method.takes_scribbles:
+        labels = segment(gray, method, scribbles=strokes(2**31 - 1))
+        assert labels.max() == 2**31 - 1
+
+
+def test_a_class_too_large_for_labels_is_refused(gray):
+    model = train(gray, KMeans())
+    for number in (2**31, 2**40):
+        with pytest.raises(ValueError, match=f"1 to 2147483647, got {number}: paint that class"):
+            model.with_classes(gray, strokes(number))
+    with pytest.raises(ValueError, match="got -1"):
+        model.with_classes(gray, strokes(-1))
+
+
+def strokes(second):
+    """Paint class 1 on the ground and another one on a disc."""
+    painted = np.zeros((24, 32), np.int64)
+    painted[:2, :20] = 1
+    painted[8:10, 7:12] = second
+    return painted

@@ -314,9 +314,9 @@ class Scaling:
     def _scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
         ends = np.stack([self.low, self.high])
         # float32 holds 16-bit integers exactly; wider values are scaled in float64 first.
-        narrow = part.dtype.itemsize <= 2 or (
-            part.dtype.newbyteorder("=") == np.float32 and np.abs(ends).max() < 1e37
-        )
+        # float32 does not reach further either.
+        narrow = part.dtype.itemsize <= 2 or part.dtype.newbyteorder("=") == np.float32
+        narrow &= float(np.abs(ends).max()) < 1e37
         values: NDArray[Any] = part.astype(np.float32 if narrow else np.float64)
         shrunk = 0.25 if np.abs(ends).max() > _HUGE else 1.0
         if shrunk != 1:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mmtseg import engine
+from napari_mmtseg import engine, saving
 from napari_mmtseg.arrays import Frames, Scaling, several
 from napari_mmtseg.engine import Learned, drain
 from napari_mmtseg.engine.merging import cut, fewest, merges
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.labelling import Labeller, label_steps, labelled
-from napari_mmtseg.methods import method_from_dict
+from napari_mmtseg.reading import check_classes
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import check_alike
-
-_HEADER = "napari-mmtseg"
-_FORMAT = 2
-_MAX_CLUSTERS = 512
-_TABLES = ("colours", "sizes", "classes", "groups", "order", "labels")
 
 Labels = NDArray[np.int32]
 Uncertainty = NDArray[np.float32]
@@ -267,7 +259,7 @@ class Model:
             frames = self.frames(one, axes)
             side = frames.side_image(its_strokes, "scribbles")
             for index, tile in labeller.tiles(frames):
-                here = np.asarray(frames.frame_of(side, index)[tile])
+                here = check_classes(np.asarray(frames.frame_of(side, index)[tile]))
                 if here.any():
                     painted.append((labeller.find(frames, index, tile).clusters, here))
         counts, names = count_strokes(painted, len(self.sizes))
@@ -330,25 +322,13 @@ class Model:
         Raises
         ------
         FileExistsError
-            If the file exists and overwrite is False.
+            If the file exists and overwrite is False, or if it is a link, folder or device.
+        OSError
+            If there is no such folder, no right to write there, or no room. What was there
+            before is unchanged.
         """
-        target = Path(path)
-        if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
-        header = {"format": _FORMAT, "method": self.method.to_dict(), "is_rgb": self.is_rgb}
-        arrays = {f"weights/{name}": value for name, value in self.weights.items()}
-        arrays |= {"scaling/low": self.scaling.low, "scaling/high": self.scaling.high}
-        arrays |= {name: getattr(self, name) for name in _TABLES}
-        arrays = {name: np.asarray(value, order="C") for name, value in arrays.items()}
-        data = safetensors.numpy.save(arrays, metadata={_HEADER: json.dumps(header)})
-        # Written beside the target and moved there whole, so that no half file is ever seen.
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(data)
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        saving.write(path, fields, overwrite=overwrite)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Model:
@@ -365,64 +345,11 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, OSError
+        If there is no such file, or it cannot be read.
     ValueError
-        If it is damaged, or no model of this package. Nothing in a file is ever executed.
+        If it is damaged, or no model of this version. Nothing in a file is ever executed.
+    MemoryError
+        If the computer has too little memory for it.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(f"There is no model file {source}")
-    try:
-        with safetensors.safe_open(str(source), framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
-            arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        if header["format"] != _FORMAT:
-            raise ValueError(f"its format is {header['format']}, this version reads {_FORMAT}")
-        return _checked(
-            Model(
-                method=method_from_dict(header["method"]),
-                scaling=Scaling(arrays["scaling/low"], arrays["scaling/high"]),
-                is_rgb=bool(header["is_rgb"]),
-                weights={
-                    name.removeprefix("weights/"): value
-                    for name, value in arrays.items()
-                    if name.startswith("weights/")
-                },
-                **{name: arrays[name] for name in _TABLES},
-            )
-        )
-    except (
-        safetensors.SafetensorError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        IndexError,
-        RuntimeError,
-    ) as error:
-        raise ValueError(
-            f"{source} is damaged or no model of napari-mmtseg ({error}); save the model again"
-        ) from error
-
-
-def _checked(model: Model) -> Model:
-    clusters = model.sizes.shape[0]
-    shapes = {
-        "sizes": (model.sizes.shape, (clusters,)),
-        "classes": (model.classes.shape, (clusters,)),
-        "colours": (model.colours.shape, (clusters, model.n_channels)),
-        "groups": (model.groups.shape, (clusters,)),
-        "scaling/low": (model.scaling.low.shape, (model.n_channels,)),
-        "scaling/high": (model.scaling.high.shape, (model.n_channels,)),
-    }
-    for name, (got, want) in shapes.items():
-        if got != want:
-            raise ValueError(f"{name} has shape {got} where {want} belongs")
-    if not 1 <= clusters <= _MAX_CLUSTERS:
-        raise ValueError(f"it has {clusters} clusters where 1 to {_MAX_CLUSTERS} belong")
-    for name, value in model.weights.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise ValueError(f"{name} holds values that are not finite")
-    model.predict(np.zeros((model.n_channels, 8, 8)), axes="SYX" if model.is_rgb else "CYX")
-    return model
+    return Model(**saving.read(path))

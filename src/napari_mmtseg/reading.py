@@ -17,7 +17,8 @@ _SAMPLE_VALUES = 8_000_000
 _FRAME_VALUES = 16_000_000
 """A frame of more is not read whole, but in windows."""
 _WINDOW_PX = 512
-_MAX_CLASS = 2**31 - 1
+LARGEST_CLASS = 2**31 - 1
+"""Labels are 32-bit numbers, and a class is a label."""
 
 
 class Window(NamedTuple):
@@ -145,6 +146,23 @@ def read_sample(
     return sample, scaling
 
 
+def check_classes(painted: NDArray[Any]) -> NDArray[Any]:
+    """Return scribbles, or say which of them is no class.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, or larger than a label can be.
+    """
+    low, high = int(painted.min()), int(painted.max())
+    if low < 0 or high > LARGEST_CLASS:
+        raise ValueError(
+            f"The scribbles must be 0 (unpainted) or a class from 1 to {LARGEST_CLASS}, "
+            f"got {low if low < 0 else high}: paint that class with another number"
+        )
+    return painted
+
+
 def _windows(images: list[Frames]) -> Iterator[Window]:
     """List the frames of all images; a large one is cut into windows."""
     for number, frames in enumerate(images):
@@ -175,16 +193,10 @@ def _painted(frames: Frames, scribbles: Any, windows: list[Window]) -> NDArray[n
     classes: set[int] = set()
     painted = np.zeros(len(windows), bool)
     for number, window in enumerate(windows):
-        strokes = _part(frames, scribbles, window)
+        strokes = check_classes(_part(frames, scribbles, window))
         if strokes.any():
             painted[number] = True
             classes |= set(np.unique(strokes[strokes != 0]).tolist())
-    low, high = min(classes, default=0), max(classes, default=0)
-    if low < 0 or high > _MAX_CLASS:
-        raise ValueError(
-            f"The scribbles must be 0 (unpainted) or a class from 1 to {_MAX_CLASS}, "
-            f"got {low if low < 0 else high}"
-        )
     if len(classes) < 2:
         raise ValueError("The scribbles must hold at least two classes: paint a second one")
     return painted

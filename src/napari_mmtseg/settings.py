@@ -54,10 +54,13 @@ class Setting:
         if isinstance(value, bool) or not isinstance(value, kind):
             noun = "a whole number" if self.type is int else "a number"
             raise TypeError(f"{title} must be {noun}, got {value!r}")
-        number = self.type(value)
+        try:
+            number = self.type(value)
+        except OverflowError:  # a whole number too large for a float
+            number = math.nan
         low = -math.inf if self.ge is None else self.ge
         high = math.inf if self.le is None else self.le
-        if not (math.isfinite(number) and low <= number <= high):
+        if not low <= number <= high or (self.type is float and math.isinf(number)):
             raise ValueError(f"{title} must lie in {low:g} to {high:g}, got {value!r}")
         return number
 

@@ -126,9 +126,12 @@ def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
 
 def features(labels: NDArray[np.integer]) -> pd.DataFrame:
     """Count the pixels of each label: columns index, pixels and share (of all pixels)."""
-    counts = np.bincount(labels.ravel())
-    present = np.flatnonzero(counts)
-    pixels = counts[present]
+    if labels.max() < labels.size:
+        counts = np.bincount(labels.ravel())
+        present = np.flatnonzero(counts)
+        pixels = counts[present]
+    else:  # slower, but a table up to the largest class may not fit
+        present, pixels = np.unique(labels, return_counts=True)
     return pd.DataFrame({"index": present, "pixels": pixels, "share": pixels / labels.size})
 
 

@@ -171,7 +171,7 @@ class ResultPanel(QWidget):
             try:
                 # The dialog has asked already whether to replace the file.
                 self.save_model(path, overwrite=True)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 show_error(f"The model could not be saved: {error}")
 
     def _ask_and_load(self) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from sys import float_info
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,6 +20,17 @@ R = TypeVar("R")
 Weights = Mapping[str, NDArray[Any]]
 Prediction = tuple[NDArray[np.integer], NDArray[np.float32] | None]
 """Clusters (*spatial) in 0..K - 1, and the uncertainty (*spatial) in 0..1 if it was asked for."""
+
+
+class Array(NamedTuple):
+    """What is known in advance of an array that a model keeps."""
+
+    kinds: str
+    """The types that it may have, as safetensors calls them, with spaces between."""
+    shape: tuple[int | str, ...] | None
+    """K clusters, C channels, A spatial axes, M merges; None where the network decides."""
+    low: float = -float_info.max
+    high: float = float_info.max
 
 
 class Tile(NamedTuple):
@@ -129,6 +141,12 @@ def predictor(weights: Weights, method: Method) -> Predictor:
     """Make the function that finds the clusters of a tile."""
     made: Predictor = _engine_of(method).predictor(weights, method)
     return made
+
+
+def arrays(method: Method, is_rgb: bool) -> dict[str, Array]:
+    """Declare a method's weights by name; a name that ends in "." is the beginning of many."""
+    declared: dict[str, Array] = _engine_of(method).arrays(method, is_rgb)
+    return declared
 
 
 def regions(pixels: NDArray[np.float32], method: Method) -> NDArray[np.int64]:

@@ -50,7 +50,7 @@ def _driven(
     try:
         return (yield from run(device))
     except RuntimeError as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if device.type == "cpu":
             raise MemoryError(_CURE.format("The computer")) from error
@@ -66,7 +66,8 @@ _CURE = (
 )
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether PyTorch failed for want of memory."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         sign in str(error) for sign in ("out of memory", "can't allocate memory")
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_mmtseg.engine import Learned, Predictor, Tile, Weights, voting
+from napari_mmtseg.engine import Array, Learned, Predictor, Tile, Weights, voting
 from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.devices import choose
 from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
@@ -20,8 +21,8 @@ from napari_mmtseg.engine.networks import (
     build,
     freeze,
     get_weights,
-    set_weights,
     winners,
+    with_weights,
 )
 from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
 from napari_mmtseg.engine.votes import found_clusters, sureness
@@ -85,6 +86,19 @@ def learned(
     return Learned(weights, colours, sizes, classes, groups)
 
 
+def arrays(method: NetworkMethod, is_rgb: bool) -> dict[str, Array]:
+    """Declare the weights of a model."""
+    parameters = Array("F32 F64", None)
+    return {
+        "clusters": Array("I64", ("K",), 0, method.width - 1),
+        "halves": Array("I64", ("K",), 0, 1),
+        "contrast": Array("F64", (), 0, 1.001),
+        "reduction": Array("I64", ("A",), 1, 64),
+        "spacing": Array("F64", ("A",), 1e-3, 1e3),
+        "network1.": parameters,
+    } | ({"network2.": parameters} if method.has_uncertainty else {})
+
+
 def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
     """Make the predictor that asks the frozen networks."""
     device = choose(method.device)
@@ -97,9 +111,8 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
     networks: list[Network] = []
     while named := part(weights, f"network{len(networks) + 1}."):
         n_channels = named["conv1.weight"].shape[1]
-        network = build(n_channels, len(factor), method)
-        set_weights(network, named, frozen=True)
-        networks.append(network.to(device, dtype).eval())
+        make = partial(build, n_channels, len(factor), method)
+        networks.append(with_weights(make, named, dtype).to(device))
 
     def voters(pixels: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
         seen = with_margin(pixels, networks[0].margin)

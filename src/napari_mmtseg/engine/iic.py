@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mmtseg.arrays import Sample
-from napari_mmtseg.engine import Learned, Predictor, Step, Tile, Training, Weights, voting
+from napari_mmtseg.engine import Array, Learned, Predictor, Step, Tile, Training, Weights, voting
 from napari_mmtseg.engine.devices import choose, drive
 from napari_mmtseg.engine.frozen import part
 from napari_mmtseg.engine.iic_loss import information_loss
 from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, build
-from napari_mmtseg.engine.networks import freeze, get_weights, set_weights
+from napari_mmtseg.engine.networks import freeze, get_weights, with_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
 from napari_mmtseg.engine.refine.sharpening import sharpened
 from napari_mmtseg.engine.sampling import reduce
@@ -173,6 +173,16 @@ def regrouped(weights: Weights, groups: NDArray[np.int64]) -> Weights:
     return {**weights, "groups": groups}
 
 
+def arrays(method: IIC, is_rgb: bool) -> dict[str, Array]:
+    """Declare the weights of a model."""
+    most = 32 * 64  # main clusters times overclusters
+    return {
+        "clusters": Array("I64", ("K",), 0, most),
+        "groups": Array("I64", ("K",), 0, 2**31 - 1),
+        "network.": Array("F32 F64", None),
+    }
+
+
 def predictor(weights: Weights, method: IIC) -> Predictor:
     """Make the predictor that asks the frozen network."""
     device = choose(method.device)
@@ -180,9 +190,8 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
     named = part(weights, "network.")
     n_clusters = (len(named["heads.0.weight"]), len(named["heads.1.weight"]))
     n_channels = named["trunk.0.weight"].shape[1] - 2 * method.sobel
-    network = SegmentationNetwork(n_channels, n_clusters, 1, method)
-    set_weights(network, named, frozen=True)
-    network.to(device, dtype).eval()
+    make = partial(SegmentationNetwork, n_channels, n_clusters, 1, method)
+    network = with_weights(make, named, dtype).to(device)
     clusters = torch.from_numpy(np.ascontiguousarray(weights["clusters"])).to(device)
     mains, overs = clusters // n_clusters[OVER], clusters % n_clusters[OVER]  # (P,)
     groups = torch.from_numpy(np.unique(weights["groups"], return_inverse=True)[1]).to(device)

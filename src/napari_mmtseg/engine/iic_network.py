@@ -58,9 +58,6 @@ class SegmentationNetwork(nn.Module):
         heads = [nn.Conv2d(widths[-1], n_heads * count, 1, bias=False) for count in n_clusters]
         self.heads: Sequence[nn.Conv2d] = cast(Sequence[nn.Conv2d], nn.ModuleList(heads))
         self.n_heads = n_heads
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     @property
     def reach(self) -> int:
@@ -115,6 +112,9 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
         network = SegmentationNetwork(n_channels, n_clusters, method.n_heads, method)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     if initial is not None:
         set_weights(network, initial)
     return network

@@ -13,14 +13,14 @@ from torch import Tensor
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Training, Weights
 from napari_mmtseg.engine.devices import drive
-from napari_mmtseg.engine.frozen import predictor
+from napari_mmtseg.engine.frozen import arrays, predictor
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy
 from napari_mmtseg.engine.sampling import Batch, working_sample
 from napari_mmtseg.engine.single import learn
 from napari_mmtseg.engine.votes import majority
 from napari_mmtseg.methods import Kanezaki
 
-__all__ = ["predictor", "train"]
+__all__ = ["arrays", "predictor", "train"]
 
 _SUPERPIXEL_PX = 25
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Training, Weights
 from napari_mmtseg.engine.devices import drive
-from napari_mmtseg.engine.frozen import predictor
+from napari_mmtseg.engine.frozen import arrays, predictor
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, total_variation
 from napari_mmtseg.engine.sampling import Batch, working_sample
 from napari_mmtseg.engine.single import learn
 from napari_mmtseg.methods import Kim
 
-__all__ = ["predictor", "train"]
+__all__ = ["arrays", "predictor", "train"]
 
 
 def train(sample: Sample, method: Kim, initial: Weights | None = None) -> Training:

@@ -15,7 +15,16 @@ from sklearn.cluster import KMeans as Clustering
 from threadpoolctl import threadpool_limits
 
 from napari_mmtseg.arrays import Sample
-from napari_mmtseg.engine import Learned, Prediction, Predictor, Step, Tile, Training, Weights
+from napari_mmtseg.engine import (
+    Array,
+    Learned,
+    Prediction,
+    Predictor,
+    Step,
+    Tile,
+    Training,
+    Weights,
+)
 from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
 from napari_mmtseg.methods import KMeans
 
@@ -80,6 +89,22 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
         if (yield Step("training", restart + 1, total, (loss,), (k,), learned)):
             break
     return learned()
+
+
+def arrays(method: KMeans, is_rgb: bool) -> dict[str, Array]:
+    """Declare the weights of a model."""
+    lab = is_rgb and method.colour == "lab"
+    features = "C + A" if method.position_weight > 0 else "C"
+    return {
+        "clusters": Array("F64", ("K", features), -1e6, 1e6),
+        "lab": Array("BOOL", (), lab, lab),
+        "longest": Array("I64", (), 1, 2**53),
+        "variance": Array("F64", (), 1e-6, 1e12),
+        "spacing": Array("F64", ("A",), 1e-3, 1e3),
+        "channels": Array("I64", (), 1, 4096),
+        "halves": Array("I64", ("K",), 0, 1),
+        "contrast": Array("F64", (), 0, 1.001),
+    }
 
 
 def predictor(weights: Weights, method: KMeans) -> Predictor:

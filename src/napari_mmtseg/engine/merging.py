@@ -137,7 +137,8 @@ def _scatter(
     colours: NDArray[np.floating], sizes: NDArray[np.integer], labels: NDArray[np.int64]
 ) -> float:
     """Return the sum of squares of the clusters' colours around their labels' means."""
-    sums = np.zeros((int(labels.max()) + 1, colours.shape[1]))
+    names, labels = np.unique(labels, return_inverse=True)  # a class may be any large number
+    sums = np.zeros((len(names), colours.shape[1]))
     np.add.at(sums, labels, colours * sizes[:, None])
     means = sums / np.maximum(np.bincount(labels, sizes), 1e-9)[:, None]
     return float((sizes[:, None] * (colours - means[labels]) ** 2).sum())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mmtseg.methods import NetworkMethod
+
+N = TypeVar("N", bound=nn.Module)
 
 Convolution = nn.Conv2d | nn.Conv3d
 Norm = nn.BatchNorm2d | nn.BatchNorm3d
@@ -115,14 +117,40 @@ def set_weights(
     ValueError
         If a parameter is missing, unknown, or of another shape.
     """
+    _check_fit(network, weights, frozen)
     state = _state(network)
-    needed = set(state) if frozen else {name for name, _ in network.named_parameters()}
-    odd = sorted((needed - set(weights)) | (set(weights) - set(state)))
-    odd += [n for n in weights if n in state and tuple(state[n].shape) != weights[n].shape]
-    if odd:
-        raise ValueError(f"The weights do not fit the network: {', '.join(odd)}")
     for name, value in weights.items():
         state[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+
+def with_weights(
+    make: Callable[[], N], weights: Mapping[str, NDArray[np.generic]], dtype: torch.dtype
+) -> N:
+    """Build a network around frozen weights; it takes memory only once they fit.
+
+    Parameters
+    ----------
+    make : callable
+        Builds the network; its random weights are never made.
+    weights : mapping of str to array
+        As `get_weights` gives them.
+    dtype : torch.dtype
+        Arithmetic of the network.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is missing, unknown, or of another shape.
+    """
+    with torch.device("meta"):
+        network = make()
+    _check_fit(network, weights, frozen=True)
+    # As `to_empty` does, which would load half of PyTorch's compiler, a second's work.
+    network.to(dtype)._apply(  # type: ignore[no-untyped-call]
+        lambda one: torch.empty(one.shape, dtype=one.dtype)
+    )
+    set_weights(network, weights, frozen=True)
+    return network.eval()
 
 
 def get_weights(network: nn.Module) -> dict[str, NDArray[np.generic]]:
@@ -174,3 +202,14 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
     # The count of batches is no use to batch norms that are frozen by one pass.
     state = network.state_dict()
     return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+def _check_fit(
+    network: nn.Module, weights: Mapping[str, NDArray[np.generic]], frozen: bool
+) -> None:
+    state = _state(network)
+    needed = set(state) if frozen else {name for name, _ in network.named_parameters()}
+    odd = sorted((needed - set(weights)) | (set(weights) - set(state)))
+    odd += [n for n in weights if n in state and tuple(state[n].shape) != weights[n].shape]
+    if odd:
+        raise ValueError(f"The weights do not fit the network: {', '.join(odd)}")

@@ -1,0 +1,217 @@
+"""Keep models in files: written whole, and refused where anything is not as it may be."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from napari_mmtseg import engine
+from napari_mmtseg.arrays import Scaling
+from napari_mmtseg.engine import Array
+from napari_mmtseg.files import write_whole
+from napari_mmtseg.methods import method_from_dict
+from napari_mmtseg.reading import LARGEST_CLASS
+from napari_mmtseg.settings import Method
+from napari_mmtseg.tensors import DIGEST, Arrays, Part, pack, parts_of, unpack_arrays, unpack_header
+
+_FORMAT = 2
+_LARGEST_FILE = 2**30  # two of the widest and deepest networks in float64 take 0.6 GiB
+_LONGEST = {"K": 512, "C": 4096}
+_ROUNDING = 1e-4
+
+
+def arrays_of(method: Method, is_rgb: bool) -> dict[str, Array]:
+    """Declare the arrays of a method's model by name; one that ends in "." begins many names."""
+    return {
+        "scaling/low": Array("F64", ("C",)),
+        "scaling/high": Array("F64", ("C",)),
+        "colours": Array("F32", ("K", "C"), -_ROUNDING, 1 + _ROUNDING),
+        "sizes": Array("I64", ("K",), 0, 2**53),  # which float64 still holds exactly
+        "classes": Array("I64", ("K",), 0, LARGEST_CLASS),
+        "groups": Array("I64", ("K",), 0, LARGEST_CLASS),
+        "order": Array("I64", ("M", 2), 0, _LONGEST["K"] - 1),
+        "labels": Array("I64", ("K",), 1, LARGEST_CLASS),
+        **{f"weights/{name}": one for name, one in engine.arrays(method, is_rgb).items()},
+    }
+
+
+def write(
+    path: str | os.PathLike[str], fields: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
+    """Write the fields of a `Model` to a file; see `Model.save`.
+
+    Parameters
+    ----------
+    path : path-like
+        Of a regular file, or of nothing yet.
+    fields : mapping of str to value
+        "method", "scaling", "is_rgb", "weights", and arrays or None under names of `arrays_of`.
+    overwrite : bool
+        Whether to replace a file that is there already.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; see `write_whole`.
+    ValueError
+        If `read` would refuse the file.
+    """
+    method, is_rgb = fields["method"], fields["is_rgb"]
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    arrays |= {f"weights/{name}": value for name, value in fields["weights"].items()}
+    arrays |= {f"scaling/{end}": getattr(fields["scaling"], end) for end in ("low", "high")}
+    try:
+        _check_shapes(parts_of(arrays), method, is_rgb)
+        _check_values(arrays, method, is_rgb)
+    except ValueError as error:
+        raise ValueError(f"This is no model that a file can keep ({error}); train again") from error
+    about = {"format": _FORMAT, "method": method.to_dict(), "is_rgb": is_rgb}
+    write_whole(path, pack(arrays, about), overwrite=overwrite)
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the fields of a `Model` that `write` wrote; see `load`.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        If there is no such file, or it cannot be read.
+    ValueError
+        If it is damaged, of another format, or no model.
+    MemoryError
+        If the computer has too little memory for it.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no model file {source}")
+    try:
+        with source.open("rb") as file:
+            return _read(file)
+    except OSError:
+        raise
+    except MemoryError as error:
+        raise MemoryError(f"The computer has too little memory to read {source}") from error
+    except Exception as error:  # whatever it provokes, it is not what was written
+        why = str(error).partition("\n")[0][:200]
+        raise ValueError(
+            f"{source} is damaged or no model of this version of napari-mmtseg ({why}); train "
+            "again, or take another copy of the file"
+        ) from error
+
+
+def _read(file: IO[bytes]) -> dict[str, Any]:
+    size = os.fstat(file.fileno()).st_size
+    if size > _LARGEST_FILE:
+        raise ValueError(f"it has {size} bytes, and no model has more than {_LARGEST_FILE}")
+    parts, about = unpack_header(file, size)
+    version = about.get("format") if isinstance(about, dict) else None
+    if version != _FORMAT:
+        raise ValueError(f"its format is {version}, this version reads {_FORMAT}")
+    if set(about) != {"format", "method", "is_rgb"} or not isinstance(about["method"], dict):
+        raise ValueError("its header is not that of a model")
+    method, is_rgb = method_from_dict(about["method"]), about["is_rgb"]
+    _check_shapes([part for part in parts if part != DIGEST], method, is_rgb)
+    arrays = unpack_arrays(file, parts)
+    _check_values(arrays, method, is_rgb)
+    weights = {
+        name.removeprefix("weights/"): value
+        for name, value in arrays.items()
+        if name.startswith("weights/")
+    }
+    if hasattr(method, "device"):  # it runs networks
+        from napari_mmtseg.engine.devices import is_out_of_memory  # loads PyTorch
+
+        try:
+            _try_out(weights, method, arrays["colours"].shape)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise MemoryError from error
+            raise
+    scaling = Scaling(arrays["scaling/low"], arrays["scaling/high"])
+    others = {name: value for name, value in arrays.items() if "/" not in name}
+    return {"method": method, "scaling": scaling, "is_rgb": is_rgb, "weights": weights, **others}
+
+
+def _check_shapes(parts: Sequence[Part], method: Method, is_rgb: Any) -> None:
+    """Refuse arrays that are missing, unknown, or of another type or shape than declared."""
+    if not method.trains:
+        raise ValueError(f"{type(method).__name__} learns no model")
+    if type(is_rgb) is not bool:
+        raise ValueError("its header does not say whether it is for RGB")
+    declared = arrays_of(method, is_rgb)
+    missing = set(declared) - {_declared_name(part.name) for part in parts}
+    if missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    shapes = {part.name: part.shape for part in parts}
+    lengths = {"K": math.prod(shapes["sizes"]), "C": math.prod(shapes["scaling/low"])}
+    for letter, most in _LONGEST.items():
+        if not 1 <= lengths[letter] <= most:
+            what = {"K": "clusters", "C": "channels"}[letter]
+            raise ValueError(f"it has {lengths[letter]} {what} where 1 to {most} belong")
+    if is_rgb and lengths["C"] != 3:
+        raise ValueError(f"it has {lengths['C']} channels and is for RGB")
+    axes = shapes.get("weights/spacing", (2,))
+    lengths["A"] = 3 if axes == (3,) else 2
+    lengths["C + A"] = lengths["C"] + lengths["A"]
+    lengths["M"] = math.prod(shapes["order"]) // 2
+    for name, kind, shape in parts:
+        known = declared.get(_declared_name(name))
+        if known is None:
+            raise ValueError(f"{name[:80]} belongs to no model of {type(method).__name__}")
+        if kind not in known.kinds.split():
+            raise ValueError(f"{name} has the type {kind} where {known.kinds} belongs")
+        if known.shape is not None:
+            wanted = tuple(n if isinstance(n, int) else lengths[n] for n in known.shape)
+            if shape != wanted:
+                raise ValueError(f"{name} has shape {shape} where {wanted} belongs")
+
+
+def _declared_name(name: str) -> str:
+    """Return the name under which an array is declared."""
+    first, dot, _ = name.partition(".")
+    return first + dot
+
+
+def _check_values(arrays: Arrays, method: Method, is_rgb: bool) -> None:
+    """Refuse values out of their ranges; shapes have been checked."""
+    declared = arrays_of(method, is_rgb)
+    for name, value in arrays.items():
+        known = declared[_declared_name(name)]
+        low, high = known.low, known.high
+        if value.dtype == bool:  # a byte that is neither 0 nor 1 is no truth
+            value = value.view(np.uint8)
+        elif name.endswith(".running_var"):
+            low = 0
+        # Not a number is never in between. Without a copy of the array as large as itself.
+        if value.size and not low <= float(value.min()) <= float(value.max()) <= high:
+            raise ValueError(f"{name} holds values out of their range, or not finite")
+    lows, highs = (arrays[f"scaling/{end}"] / 2 for end in ("low", "high"))
+    if not ((lows <= highs) & (highs - lows < np.finfo(np.float64).max / 2)).all():
+        raise ValueError("scaling/high is less than scaling/low, or too far from it")
+    used = int(((arrays["sizes"] > 0) | (arrays["classes"] > 0)).sum())
+    if not used or len(arrays["order"]) >= used or (arrays["order"] >= used).any():
+        raise ValueError("order merges other clusters than it has")
+
+
+def _try_out(weights: Arrays, method: Method, shape: tuple[int, ...]) -> None:
+    """Refuse weights that do not make a network which gives clusters of tiny images."""
+    n_clusters, n_channels = shape
+    settings = {**method.draft, "device": "cpu"}  # without what only refines the labels
+    axes = len(weights.get("spacing", (1, 1)))
+    find = engine.predictor(weights, replace(method, **settings)).find
+    label_of = np.arange(n_clusters) if method.has_uncertainty else None
+    noise = np.random.default_rng(0).random((n_channels, *(4,) * axes), np.float32)
+    whole = (slice(0, 4),) * axes
+    tile = engine.Tile(whole, (4,) * axes, (0,) * axes)
+    for plane in (np.zeros_like(noise), np.ones_like(noise), noise):
+        clusters, uncertainty = find(plane, tile, label_of)
+        if not 0 <= clusters.min() <= clusters.max() < n_clusters:
+            raise ValueError("its networks give other clusters than it has")
+        if uncertainty is not None and not 0 <= uncertainty.min() <= uncertainty.max() <= 1:
+            raise ValueError("its networks give numbers that are not finite")
