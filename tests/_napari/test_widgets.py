@@ -147,9 +147,9 @@ def test_closing_the_widget_while_training_ends_the_process(viewer, widget, qtbo
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    child = widget.panel.process._child
+    child = widget.panel.process._child.process
     viewer.window.remove_dock_widget(widget)
-    assert child.poll() is not None
+    qtbot.waitUntil(lambda: child.poll() is not None, timeout=10_000)
     assert len(viewer.layers) == 1
 
 
@@ -158,7 +158,7 @@ def test_closing_the_viewer_while_training_ends_the_process(viewer, widget, qtbo
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    child = widget.panel.process._child
+    child = widget.panel.process._child.process
     viewer.close()
     qtbot.waitUntil(lambda: child.poll() is not None, timeout=10_000)
 
@@ -261,7 +261,7 @@ def test_a_killed_process_is_reported(viewer, widget, qtbot, two_discs, monkeypa
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    widget.panel.process._child.kill()
+    widget.panel.process._child.process.kill()
     finish(widget, qtbot)
     assert "ended unexpectedly" in widget.panel.status.text()
     assert len(viewer.layers) == 1
