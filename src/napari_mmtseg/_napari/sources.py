@@ -137,7 +137,8 @@ def take(data: Any, name: str) -> Source:
     """
     if not isinstance(data, np.ndarray):
         return Lazy(data, name)
-    return _mapped(data) or Copied(np.array(data, order="A", subok=True))
+    masked = isinstance(data, np.ma.MaskedArray)
+    return _mapped(data) or Copied(np.array(data, order="A", subok=masked))
 
 
 def in_memory(data: Any) -> bool:
