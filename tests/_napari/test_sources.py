@@ -6,7 +6,6 @@ import time
 import dask.array
 import numpy as np
 import pytest
-import zarr
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt, QTimer
 
@@ -70,6 +69,7 @@ def as_memmap(stack, path):
 
 
 def as_zarr(stack, path):
+    zarr = pytest.importorskip("zarr")
     array = zarr.open_array(path / "stack.zarr", mode="w", shape=stack.shape, dtype=stack.dtype)
     array[:] = stack
     return array

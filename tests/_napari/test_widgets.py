@@ -191,9 +191,10 @@ def test_a_live_layer_that_the_user_changes_or_removes_is_left_alone(
     previews = []
     widget.panel.previewed.connect(previews.append)
     qtbot.waitUntil(lambda: len(previews) > 2, timeout=SECONDS)  # without a traceback
+    kept = [] if how == "remove" else ["discs MMT (training)"]
+    assert [one.name for one in viewer.layers] == ["discs", *kept]
     widget.panel.stop_button.click()
     finish(widget, qtbot)
-    kept = [] if how == "remove" else ["discs MMT (training)"]
     assert [one.name for one in viewer.layers] == ["discs", *kept, "discs MMT"]
     if kept:
         np.testing.assert_array_equal(live.data, mine)

@@ -17,6 +17,10 @@ class GarbledError(Exception):
     """What came over the pipe is no message; its text says what it is."""
 
 
+class UnreadableError(GarbledError):
+    """A message that cannot be unpacked; the next one can be read."""
+
+
 class Sender:
     """Writes messages; from several threads at once if need be.
 
@@ -70,21 +74,31 @@ class Receiver:
             If the other end is gone.
         GarbledError
             If something else comes.
+        UnreadableError
+            If the message cannot be unpacked.
         MemoryError
-            If there is no room for the message; the pipe is of no use after that.
+            If there is no room for the message; the next one can be read.
         """
         self._find_mark()
         (count,) = struct.unpack("<I", self._read(4))
         if not 0 < count <= _MOST_BUFFERS:
             raise GarbledError(f"a message of {count} parts")
         sizes = struct.unpack(f"<{count}Q", self._read(8 * count))
-        packed, *buffers = [self._read(size) for size in sizes]
+        pieces = []
+        for number, size in enumerate(sizes):
+            try:
+                pieces.append(self._read(size))
+            except MemoryError:
+                pieces.clear()
+                self._skip(sum(sizes[number:]))
+                raise
+        packed, *buffers = pieces
         try:
             return pickle.loads(packed, buffers=buffers)
         except MemoryError:
             raise
         except Exception as error:  # pickles raise whatever the classes in them do
-            raise GarbledError(f"{type(error).__name__}: {error}") from error
+            raise UnreadableError(f"{type(error).__name__}: {error}") from error
 
     def _find_mark(self) -> None:
         seen = bytes(self._read(len(self._mark)))
@@ -95,6 +109,10 @@ class Receiver:
                 raise GarbledError("something is printed where only messages belong")
             seen = seen[1:] + bytes(self._read(1))
         self._begun = True
+
+    def _skip(self, size: int) -> None:
+        while size > 0:
+            size -= len(self._read(min(size, 65536)))
 
     def _read(self, size: int) -> memoryview:
         try:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from napari_mmtseg._napari.channel import GarbledError, Receiver, Sender
+from napari_mmtseg._napari.channel import Receiver, Sender, UnreadableError
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg.arrays import Planes
 from napari_mmtseg.engine import Step
@@ -156,16 +156,14 @@ def _channel(mark: bytes) -> tuple[Receiver, Sender]:
 def _listen(source: Receiver, wishes: queue.SimpleQueue[Any], out: Sender) -> None:
     try:
         while True:
-            wishes.put(source.receive())
-    except (EOFError, OSError):
-        os._exit(0)  # the window is gone, and nobody waits for a result
-    except (MemoryError, GarbledError) as error:
-        # Nothing more can be read from this pipe; the window starts another process.
-        reason = words_for(error) if isinstance(error, MemoryError) else str(error)
-        text = f"The training process could not take the images in. {reason}"
-        out.send(Failed(text, traceback.format_exc()))
+            try:
+                wishes.put(source.receive())
+            except (MemoryError, UnreadableError) as error:
+                reason = words_for(error) if isinstance(error, MemoryError) else str(error)
+                text = f"The training process could not take the images in. {reason}"
+                out.send(Failed(text, traceback.format_exc()))
     finally:
-        os._exit(1)
+        os._exit(0)  # the window is gone, and nobody waits for a result
 
 
 def _serve(job: Job, wishes: queue.SimpleQueue[Any], out: Sender) -> None:
