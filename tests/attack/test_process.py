@@ -195,10 +195,11 @@ def test_what_cannot_be_handed_over_is_named_with_a_cure(process, qtbot):
     succeeds(process, qtbot)
 
 
-def test_a_live_view_that_fails_does_not_end_the_run(process, qtbot, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", ["MemoryError", "OSError"])
+def test_a_live_view_that_fails_does_not_end_the_run(process, qtbot, tmp_path, monkeypatch, error):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, importlib.abc\n"
-        "def broken(*args): raise MemoryError\n"
+        f"def broken(*args, **options): raise {error}\n"
         "class Break(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'napari_mmtseg._napari.worker':\n"

@@ -126,6 +126,7 @@ def main() -> None:
         wish = wishes.get()
         if isinstance(wish, Job):
             _serve(wish, wishes, out)
+        del wish  # and the image with it
 
 
 def words_for(error: Exception) -> str:
@@ -218,13 +219,12 @@ def _drive(
             continue
         try:
             preview = _preview(step, planes, plane, before)
-            before = preview.labels
-            out.send(preview)
-        except OSError:
-            raise
         except Exception as error:  # a passing look must not cost the result
             live = False
             out.send(Note(f"There is no live view of this run. {words_for(error)}"))
+            continue
+        before = preview.labels
+        out.send(preview)
         last = time.perf_counter()
         cost = last - now
 
