@@ -1,7 +1,9 @@
 """The Compare widget in a real viewer."""
 
 import csv
+import time
 
+import dask.array
 import numpy as np
 import pytest
 
@@ -99,3 +101,19 @@ def test_layers_that_cannot_be_compared_say_why(viewer, widget, truth):
     viewer.add_labels(truth[:-1], name="smaller")
     assert "one shape" in widget.status.text()
     assert not widget.compare_button.isEnabled()
+
+
+def test_lazy_layers_are_read_in_a_thread(viewer, widget, qtbot, truth):
+    def slowly(block):
+        time.sleep(0.5)
+        return block
+
+    lazy = dask.array.from_array(truth).map_blocks(slowly, dtype=truth.dtype)
+    viewer.add_labels(truth, name="truth")
+    viewer.add_labels(lazy, name="result")
+    qtbot.wait(100)
+    start = time.perf_counter()
+    widget.compare_button.click()
+    assert time.perf_counter() - start < 0.4
+    finished(widget, qtbot)
+    assert widget.comparison.scores["hungarian_accuracy"] == 1

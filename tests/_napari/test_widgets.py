@@ -147,9 +147,9 @@ def test_closing_the_widget_while_training_ends_the_process(viewer, widget, qtbo
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    child = widget.panel.process._child
+    child = widget.panel.process._child.process
     viewer.window.remove_dock_widget(widget)
-    assert child.poll() is not None
+    qtbot.waitUntil(lambda: child.poll() is not None, timeout=10_000)
     assert len(viewer.layers) == 1
 
 
@@ -158,7 +158,7 @@ def test_closing_the_viewer_while_training_ends_the_process(viewer, widget, qtbo
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    child = widget.panel.process._child
+    child = widget.panel.process._child.process
     viewer.close()
     qtbot.waitUntil(lambda: child.poll() is not None, timeout=10_000)
 
@@ -172,6 +172,80 @@ def test_removing_the_image_while_training_does_no_harm(viewer, widget, qtbot, t
     widget.panel.stop_button.click()
     finish(widget, qtbot)
     assert [one.name for one in viewer.layers] == ["discs MMT"]
+
+
+@pytest.mark.parametrize("how", ["reshape", "other", "remove"])
+def test_a_live_layer_that_the_user_changes_or_removes_is_left_alone(
+    viewer, widget, qtbot, two_discs, how
+):
+    viewer.add_image(two_discs, name="discs")
+    quick(widget, n_iterations=100_000, min_labels=1)
+    widget.panel.run_button.click()
+    qtbot.waitUntil(lambda: "discs MMT (training)" in viewer.layers, timeout=SECONDS)
+    live = viewer.layers["discs MMT (training)"]
+    mine = np.full({"reshape": (4, 5), "other": two_discs.shape}.get(how, (1, 1)), 3)
+    if how == "remove":
+        viewer.layers.remove(live)
+    else:
+        live.data = mine
+    previews = []
+    widget.panel.previewed.connect(previews.append)
+    qtbot.waitUntil(lambda: len(previews) > 2, timeout=SECONDS)  # without a traceback
+    kept = [] if how == "remove" else ["discs MMT (training)"]
+    assert [one.name for one in viewer.layers] == ["discs", *kept]
+    widget.panel.stop_button.click()
+    finish(widget, qtbot)
+    assert [one.name for one in viewer.layers] == ["discs", *kept, "discs MMT"]
+    if kept:
+        np.testing.assert_array_equal(live.data, mine)
+
+
+def test_reshaping_the_image_while_training_does_no_harm(viewer, widget, qtbot, two_discs):
+    stack = np.stack([two_discs, two_discs[::-1], two_discs])
+    layer = viewer.add_image(stack, name="stack")
+    viewer.dims.set_current_step(0, 2)
+    quick(widget, n_iterations=100_000, min_labels=1)
+    widget.panel.run_button.click()
+    qtbot.waitUntil(lambda: "stack MMT (training)" in viewer.layers, timeout=SECONDS)
+    for data in (np.concatenate([stack, stack]), stack[0], stack[:, :9, :9]):
+        layer.data = data
+        for step in range(len(data)):
+            viewer.dims.set_current_step(0, step)
+        previews = []
+        widget.panel.previewed.connect(previews.append)
+        qtbot.waitUntil(lambda seen=previews: len(seen) > 1, timeout=SECONDS)
+    widget.panel.stop_button.click()
+    finish(widget, qtbot)
+    assert viewer.layers["stack MMT"].data.shape == stack.shape
+
+
+def test_silence_is_said_and_can_be_discarded(viewer, widget, qtbot, two_discs):
+    viewer.add_image(two_discs, name="discs")
+    quick(widget, n_iterations=100_000, min_labels=1)
+    widget.panel.run_button.click()
+    qtbot.waitUntil(lambda: "Iteration" in widget.panel.status.text(), timeout=SECONDS)
+    widget.panel._silence.setInterval(200)
+    widget.panel.process._heard.disconnect()  # as if it had been stopped
+    qtbot.waitUntil(lambda: "No word" in widget.panel.status.text(), timeout=5_000)
+    widget.panel.discard_button.click()
+    assert not widget.running
+    assert [one.name for one in viewer.layers] == ["discs"]
+
+
+def test_a_result_for_which_there_is_no_room_is_said(viewer, widget, qtbot, two_discs, monkeypatch):
+    def no_room(*_):
+        raise MemoryError
+
+    errors = []
+    monkeypatch.setattr(notification_manager, "dispatch", errors.append)
+    monkeypatch.setattr("napari_mmtseg._napari.layers.result_layers", no_room)
+    viewer.add_image(two_discs, name="discs")
+    quick(widget)
+    widget.panel.run_button.click()
+    finish(widget, qtbot)
+    assert "Memory ran out" in errors[0].message
+    assert widget.panel.run_button.isEnabled()
+    assert [one.name for one in viewer.layers] == ["discs"]
 
 
 def test_run_is_disabled_with_the_reason(viewer, widget, two_discs):
@@ -261,7 +335,7 @@ def test_a_killed_process_is_reported(viewer, widget, qtbot, two_discs, monkeypa
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=SECONDS)
-    widget.panel.process._child.kill()
+    widget.panel.process._child.process.kill()
     finish(widget, qtbot)
     assert "ended unexpectedly" in widget.panel.status.text()
     assert len(viewer.layers) == 1

@@ -11,7 +11,7 @@ from napari.layers import Labels
 from napari.qt.threading import thread_worker
 from napari.utils import DirectLabelColormap
 from napari.utils.notifications import show_error, show_info
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -31,6 +31,7 @@ from napari_mmtseg import metrics
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
+from napari_mmtseg._napari.sources import take
 
 if TYPE_CHECKING:
     import napari
@@ -73,30 +74,41 @@ class Comparison(NamedTuple):
     rows: list[LabelScore]
     matched: NDArray[np.int32]
     """The result in the truth's numbers; -1 where a label has no partner."""
+    truth: NDArray[Any]
+    """What it was compared with."""
 
 
-def compare(labels: NDArray[Any], truth: NDArray[Any]) -> Comparison:
+def compare(labels: ArrayLike, truth: ArrayLike, *, foreground: bool = False) -> Comparison:
     """Score labels against a truth and match them one to one.
+
+    Parameters
+    ----------
+    labels, truth : integer array-like
+    foreground : bool
+        Whether all objects of the truth are taken as one.
 
     Raises
     ------
     ValueError
         If the shapes differ or one holds no whole numbers.
     """
-    scores = metrics.scores(labels, truth)
-    partner = metrics.hungarian_mapping(labels, truth)
+    labels, true = np.asarray(labels), np.asarray(truth)
+    if foreground:
+        true = (true != 0).astype(np.uint8)
+    scores = metrics.scores(labels, true)
+    partner = metrics.hungarian_mapping(labels, true)
     values, coded, counts = np.unique(labels, return_inverse=True, return_counts=True)
     table = np.array([partner.get(int(value), -1) for value in values], np.int32)
     matched = table[coded].reshape(labels.shape)
-    overlap = np.bincount(coded.ravel()[(matched == truth).ravel()], minlength=len(values))
-    true_values, true_counts = np.unique(truth, return_counts=True)
+    overlap = np.bincount(coded.ravel()[(matched == true).ravel()], minlength=len(values))
+    true_values, true_counts = np.unique(true, return_counts=True)
     true_size = dict(zip(true_values.tolist(), true_counts.tolist(), strict=True))
     rows = []
     for value, pixels, both in zip(values.tolist(), counts.tolist(), overlap.tolist(), strict=True):
         other = partner.get(value)
         union = pixels + true_size.get(other, 0) - both
         rows.append(LabelScore(value, pixels, other, both / union if other is not None else 0.0))
-    return Comparison(scores, sorted(rows, key=lambda row: -row.pixels), matched)
+    return Comparison(scores, sorted(rows, key=lambda row: -row.pixels), matched, true)
 
 
 def errors(matched: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.uint8]:
@@ -181,7 +193,10 @@ class CompareWidget(QWidget):
         self._compared = (self.result.layer, self.truth.layer)
         self.compare_button.setEnabled(False)
         self.status.setText("Comparing…")
-        worker = thread_worker(compare)(np.asarray(self._compared[0].data), self._truth())
+        # As they are now; what is not in memory is read in the thread.
+        sources = [take(napari_layers.data_of(one), one.name) for one in self._compared]
+        result, truth = (source.open() for source in sources)
+        worker = thread_worker(compare)(result, truth, foreground=self.foreground.isChecked())
         worker.returned.connect(self._show)
         worker.errored.connect(self._fail)
         worker.start()
@@ -190,7 +205,7 @@ class CompareWidget(QWidget):
         """Add a layer of where the result agrees, misses and adds."""
         if self.comparison is None or self._compared is None:
             return
-        data = errors(self.comparison.matched, self._truth())
+        data = errors(self.comparison.matched, self.comparison.truth)
         self._add(
             data,
             "errors",
@@ -202,10 +217,10 @@ class CompareWidget(QWidget):
         """Add a copy of the result in the truth's numbers."""
         if self.comparison is None or self._compared is None:
             return
-        matched, truth = self.comparison.matched, self._compared[1]
-        free = int(max(matched.max(), np.max(truth.data))) + 1
+        matched, truth = self.comparison.matched, self.comparison.truth
+        free = int(max(matched.max(), truth.max())) + 1
         labels = np.where(matched < 0, free, matched)
-        self._add(labels, "in true colours", colormap=truth.colormap)
+        self._add(labels, "in true colours", colormap=self._compared[1].colormap)
 
     def export(self, path: str | Path) -> None:
         """Save the scores and the table of labels as CSV."""
@@ -219,11 +234,6 @@ class CompareWidget(QWidget):
             writer.writerow([])
             writer.writerow(LabelScore._fields)
             writer.writerows(self.comparison.rows)
-
-    def _truth(self) -> NDArray[Any]:
-        assert self._compared is not None
-        data = np.asarray(self._compared[1].data)
-        return (data != 0).astype(np.uint8) if self.foreground.isChecked() else data
 
     def _add(self, data: NDArray[Any], what: str, **options: Any) -> None:
         assert self._compared is not None

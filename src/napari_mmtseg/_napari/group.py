@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.run_panel import JobWidget
-from napari_mmtseg._napari.worker import Done, Job
+from napari_mmtseg._napari.worker import Done, Grouped, Job, words_for
 from napari_mmtseg.grouping import Groups
 from napari_mmtseg.methods import ObjectIIC
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 
 class _Run(NamedTuple):
+    """What the run under way was started with."""
+
     layers: list[Image]
     axes: str
     objects: Labels
     method: ObjectIIC
+    placed: dict[str, Any]
 
 
 class GroupWidget(JobWidget):
@@ -83,25 +86,32 @@ class GroupWidget(JobWidget):
             self.panel.say(problem or "A run is under way; stop or discard it first.")
             return
         layers, axes = self.picker.chosen(), self.picker.chosen_axes()
-        source = napari_layers.read(layers, axes)
         method = self.form.method()
         assert isinstance(method, ObjectIIC)
-        self._run = _Run(layers, source.axes, self.objects.layer, method)
-        pixels = np.asarray(self._run.objects.data)
-        self.panel.start(Job(source.data, source.axes, method, objects=pixels))
+        objects = self.objects.layer
+        try:
+            napari_layers.check_memory(layers, axes, uncertainty=False)
+            image, taken = napari_layers.take(layers, axes), self.objects.take()
+        except MemoryError as error:
+            self.panel.fail(words_for(error))
+            return
+        source_axes = napari_layers.axes_of(layers, axes)
+        placed = napari_layers.placement(objects, "Y" * objects.ndim)
+        self._run = _Run(layers, source_axes, objects, method, placed)
+        self.panel.start(Job(image, source_axes, method, objects=taken))
 
     def _show(self, done: Done) -> None:
-        run, groups = self._run, done.result
-        if run is None or not isinstance(groups, Groups):
+        run, result = self._run, done.result
+        if run is None or not isinstance(result, Grouped):
             return
-        labels = groups.labels(run.objects.data)
+        labels, groups = result.labels, result.groups
         record = napari_layers.provenance(run.method, run.layers, run.axes, done.seconds)
         layer = Labels(
             labels,
             name=f"{run.objects.name} groups",
             features=napari_layers.features(labels),
             metadata=record,
-            **napari_layers.placement(run.objects, "Y" * run.objects.ndim),
+            **run.placed,
         )
         run.objects.features = with_groups(run.objects.features, groups)
         self.viewer.add_layer(layer)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels
-from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.sources import Source, take
 
 if TYPE_CHECKING:
     import napari
@@ -52,9 +51,10 @@ class LayerChoice(QComboBox):
         """The layer chosen, or None."""
         return self.currentData()
 
-    def pixels(self) -> NDArray[Any] | None:
-        """Return the pixels of the layer chosen, or None."""
-        return None if self.layer is None else np.asarray(self.layer.data)
+    def take(self) -> Source | None:
+        """Take the pixels of the layer chosen, or None; see `sources.take`."""
+        layer = self.layer
+        return None if layer is None else take(napari_layers.data_of(layer), layer.name)
 
     def offered(self) -> list[Any]:
         """Return the layers that can be chosen, from the bottom of the list to the top."""

@@ -6,25 +6,21 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_mmtseg._napari import memory, sources
+from napari_mmtseg._napari.sources import Source
 from napari_mmtseg.arrays import Planes
 from napari_mmtseg.segmentation import Segmentation
 from napari_mmtseg.settings import Method
 
 METADATA_KEY = "napari-mmtseg"
-
-
-class Source(NamedTuple):
-    """Pixels taken from layers, with their axes named."""
-
-    data: NDArray[Any]
-    axes: str
 
 
 def axes_choices(layer: Image) -> list[str]:
@@ -40,6 +36,11 @@ def axes_choices(layer: Image) -> list[str]:
     return [sliders + "YX" for sliders in before.get(layer.ndim - 2, [])]
 
 
+def data_of(layer: Image | Labels) -> Any:
+    """Return a layer's array, of several levels the finest."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
 def check(layers: Sequence[Image], axes: str) -> None:
     """Say what is wrong with taking these layers together, without reading their pixels.
 
@@ -49,8 +50,8 @@ def check(layers: Sequence[Image], axes: str) -> None:
         If one cannot be segmented, or if several cannot be channels of one image.
     """
     for layer in layers:
-        Planes(_data(layer), axes + "S" if layer.rgb else axes)
-    shapes = {one.name: tuple(int(n) for n in _data(one).shape[: one.ndim]) for one in layers}
+        Planes(data_of(layer), axes + "S" if layer.rgb else axes)
+    shapes = {one.name: tuple(int(n) for n in data_of(one).shape[: one.ndim]) for one in layers}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
@@ -58,7 +59,7 @@ def check(layers: Sequence[Image], axes: str) -> None:
         raise ValueError("Images taken together become channels, so C cannot be one of their axes")
 
 
-def read(layers: Sequence[Image], axes: str) -> Source:
+def take(layers: Sequence[Image], axes: str) -> Source:
     """Take the pixels of one layer, or of several of one shape as channels.
 
     Parameters
@@ -67,31 +68,61 @@ def read(layers: Sequence[Image], axes: str) -> Source:
         At least one, and nothing that `check` complains of.
     axes : str
         Axes of a layer without its colours, such as "ZYX".
+
+    Raises
+    ------
+    MemoryError
+        If there is no room for a copy.
     """
-    if len(layers) == 1:
-        return Source(np.asarray(_data(layers[0])), axes_of(layers, axes))
-    channels = [np.asarray(_data(one)) for one in layers]
-    channels = [a if one.rgb else a[..., None] for one, a in zip(layers, channels, strict=True)]
-    return Source(np.concatenate(channels, axis=-1), axes_of(layers, axes))
+    parts = [sources.take(data_of(one), one.name) for one in layers]
+    if len(parts) == 1:
+        return parts[0]
+    return sources.Together(parts, [bool(one.rgb) for one in layers])
+
+
+def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> None:
+    """Refuse images whose labels cannot fit into memory, before any work.
+
+    Raises
+    ------
+    MemoryError
+    """
+    pixels = prod(shape_of(layers, axes))
+    # Clusters here and in the training process, labels here; uncertainty here and there.
+    needed = pixels * (12 + 8 * uncertainty)
+    copied = [data for data in map(data_of, layers) if sources.in_memory(data)]
+    needed += sum(2 * data.nbytes for data in copied)  # here and in the training process
+    memory.require(needed, f"Labelling {pixels:,} pixels")
+
+
+def outline(layers: Sequence[Image], axes: str) -> Planes:
+    """Return planes of the shape and kind of what `take` gives, of which none may be read."""
+    shapes = [data_of(one).shape for one in layers]
+    shape = tuple(int(n) for n in shapes[0])
+    if len(layers) > 1:
+        count = sum(shape[-1] if one.rgb else 1 for one, shape in zip(layers, shapes, strict=True))
+        shape = (*shape[: len(axes)], int(count))
+    dtype = np.result_type(*(np.dtype(data_of(one).dtype) for one in layers))
+    return Planes(np.broadcast_to(np.zeros((), dtype), shape), axes_of(layers, axes))
 
 
 def axes_of(layers: Sequence[Image], axes: str) -> str:
-    """Return the axes of what `read` gives."""
+    """Return the axes of what `take` gives."""
     if len(layers) > 1:
         return axes + "C"
     return axes + "S" if layers[0].rgb else axes
 
 
 def shape_of(layers: Sequence[Image], axes: str) -> tuple[int, ...]:
-    """Return the shape of the labels of what `read` gives."""
-    sizes = zip(axes, _data(layers[0]).shape, strict=False)  # colours come last, beyond the axes
+    """Return the shape of the labels of what `take` gives."""
+    sizes = zip(axes, data_of(layers[0]).shape, strict=False)  # colours come last, beyond the axes
     return tuple(int(n) for axis, n in sizes if axis != "C")
 
 
 def plane_in_view(layer: Image, axes: str, point: Sequence[float]) -> int:
     """Return the index of the plane at a point of the world, as `arrays.Planes` counts them."""
     position = layer.world_to_data(point)
-    sizes = _data(layer).shape
+    sizes = data_of(layer).shape
     stack = [i for i, axis in enumerate(axes) if axis in "TZ"]
     index = 0
     for i in stack:
@@ -171,10 +202,6 @@ def result_layers(
         **placed,
     )
     return layer, uncertainty
-
-
-def _data(layer: Image) -> Any:
-    return layer.data[0] if layer.multiscale else layer.data
 
 
 def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:

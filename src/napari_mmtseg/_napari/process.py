@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import queue
 import subprocess
 import sys
 import threading
 import weakref
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_mmtseg._napari.worker import Failed, Job, main, send
+from napari_mmtseg._napari.channel import GarbledError, Receiver, Sender
+from napari_mmtseg._napari.worker import Done, Failed, Job, Message, main, words_for
 
-_DIED = (
-    "The training process ended unexpectedly (code {}), perhaps because memory ran out. Your "
-    "layers are untouched; a larger working reduction or a smaller crop needs less memory"
+_PROGRAM = f"from {main.__module__} import main; main()"
+_PATIENCE_SECONDS = 5  # for threads whose pipes are shut, before they are left to themselves
+_SPARED = (
+    "Your layers are untouched; a larger working reduction or a smaller crop needs less memory"
 )
 
 
@@ -36,13 +37,12 @@ class TrainingProcess(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._child: subprocess.Popen[bytes] | None = None
-        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._child: _Child | None = None
         self._busy = False
         self._heard.connect(self._pass_on)
         # Ends the child when this object goes, in whichever way: deleted, collected, at exit.
-        self._open: list[tuple[subprocess.Popen[bytes], queue.SimpleQueue[Any]]] = []
-        cleanup = weakref.finalize(self, _end_all, self._open)
+        self._open: list[_Child] = []
+        cleanup = weakref.finalize(self, _kill_all, self._open)
         self.destroyed.connect(lambda: cleanup())
 
     @property
@@ -52,89 +52,140 @@ class TrainingProcess(QObject):
 
     def warm_up(self) -> None:
         """Start the process, unless there is one, so that it is ready when a job comes."""
-        if self._child is not None and self._child.poll() is None:
-            return
-        # A passive wait leaves the processor to the window while threads wait for each other.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", f"from {main.__module__} import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
-        )
-        # Large images fill the pipe faster than the child empties it: never on the main thread.
-        self._outbox = queue.SimpleQueue()
-        self._open[:] = [(self._child, self._outbox)]
-        for work, owner in ((_post, self._outbox), (_listen, weakref.ref(self))):
-            threading.Thread(target=work, args=(owner, self._child), daemon=True).start()
+        if self._child is None:
+            with contextlib.suppress(OSError):  # the next job says so
+                self._child = _Child(weakref.ref(self))
+                self._open.append(self._child)
 
     def start(self, job: Job) -> None:
         """Begin a job."""
         self.warm_up()
         self._busy = True
-        self._outbox.put(job)
+        if self._child is None:
+            reason = "The training process cannot be started"
+            self._heard.emit(None, Failed(f"{reason}; perhaps the computer is out of memory", ""))
+        else:
+            self._child.outbox.put(job)
 
     def tell(self, wish: Any) -> None:
         """Tell the running job a `View` or `Stop`."""
-        if self._busy:
-            self._outbox.put(wish)
+        if self._busy and self._child is not None:
+            self._child.outbox.put(wish)
 
     def discard(self) -> None:
         """End the running job at once; nothing of it is kept."""
         self._busy = False
-        _end_all(self._open)
         self._child = None
+        _kill_all(self._open)
 
-    def _pass_on(self, child: subprocess.Popen[bytes], message: Any) -> None:
+    def _pass_on(self, child: _Child | None, message: Any) -> None:
         if child is not self._child:
             return  # said before it was discarded
-        if message is None:
+        if isinstance(message, _Ended):
             self._child = None
-            self._outbox.put(None)
-            if not self._busy:
-                return
-            message = Failed(_DIED.format(child.wait()), "")
-        if type(message).__name__ in ("Done", "Failed"):
+            self._open.clear()
+            message = Failed(message.text, "")
+        if not self._busy:
+            return
+        if isinstance(message, Done | Failed):
             self._busy = False
         self.said.emit(message)
 
 
-def _listen(owner: weakref.ref[TrainingProcess], child: subprocess.Popen[bytes]) -> None:
-    assert child.stdout is not None
-    while True:
+class _Ended(NamedTuple):
+    """The process is no more."""
+
+    text: str
+
+
+class _Child:
+    """A process and the three threads that deal with it: one sends, one listens, one waits.
+
+    What happens is told to the owner, in those threads; nothing here makes the caller wait.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
+
+    def __init__(self, owner: weakref.ref[TrainingProcess]) -> None:
+        self._owner = owner
+        self._fault = ""
+        mark = os.urandom(16).hex()
+        # The working directory may hold anything, a torch.py even: nothing is imported from it.
+        # It stays the working directory, because paths within lazy layers may be relative to it.
+        isolated = "-I" if sys.flags.isolated else "-P"
+        self.process = subprocess.Popen(
+            [sys.executable, isolated, "-c", _PROGRAM, mark],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # A passive wait leaves the processor to the window while threads wait for each other.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+            creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._pipes: tuple[IO[bytes], IO[bytes]] = (self.process.stdin, self.process.stdout)
+        self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        sender = Sender(self.process.stdin, mark.encode())
+        receiver = Receiver(self.process.stdout, mark.encode())
+        talks = [
+            threading.Thread(target=self._post, args=(sender,), daemon=True),
+            threading.Thread(target=self._listen, args=(receiver,), daemon=True),
+        ]
+        for thread in (*talks, threading.Thread(target=self._wait, args=(talks,), daemon=True)):
+            thread.start()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.process.kill()
+
+    def _post(self, sender: Sender) -> None:
+        """Send what is put into the outbox, in order, until there is None."""
+        while (message := self.outbox.get()) is not None:
+            try:
+                sender.send(message)
+            except OSError:
+                return  # it ended, and the waiting thread says so
+            except Exception as error:
+                self._tell(Failed(words_for(error), ""))
+            del message  # a copy of the image
+
+    def _listen(self, receiver: Receiver) -> None:
         try:
-            message = pickle.load(child.stdout)
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            message = None
-        process = owner()
-        try:
-            if process is not None:
-                process._heard.emit(child, message)
-        except RuntimeError:  # the Qt side is deleted
-            return
-        if message is None or process is None:
-            return
-        del process
+            while isinstance(message := receiver.receive(), Message):
+                self._tell(message)
+                del message
+            self._fault = "sent something that is no message"
+        except (EOFError, OSError, ValueError):  # a closed file is a ValueError
+            pass
+        except MemoryError:
+            self._fault = "has a result for which there is no room in memory"
+        except GarbledError as error:
+            self._fault = f"sent something that is no message ({error})"
+        finally:
+            self.kill()  # whatever it still does, nobody hears of it
 
-
-def _post(outbox: queue.SimpleQueue[Any], child: subprocess.Popen[bytes]) -> None:
-    """Send what is put into the outbox, in order, until there is None or nobody to send it to."""
-    assert child.stdin is not None
-    while (message := outbox.get()) is not None:
-        try:
-            send(child.stdin, message)
-        except (OSError, ValueError):
-            return  # it ended; the listening thread says so
-
-
-def _end_all(open_ones: list[tuple[subprocess.Popen[bytes], queue.SimpleQueue[Any]]]) -> None:
-    while open_ones:
-        child, outbox = open_ones.pop()
-        child.kill()
-        child.wait()
-        outbox.put(None)
-        for pipe in (child.stdin, child.stdout):
-            with contextlib.suppress(OSError):
-                if pipe is not None:
+    def _wait(self, talks: list[threading.Thread]) -> None:
+        code = self.process.wait()
+        self.outbox.put(None)
+        for thread in talks:
+            thread.join(_PATIENCE_SECONDS)
+        fault = self._fault or f"ended unexpectedly (code {code}), perhaps because memory ran out"
+        self._tell(_Ended(f"The training process {fault}. {_SPARED}"))
+        if not any(thread.is_alive() for thread in talks):
+            for pipe in self._pipes:
+                with contextlib.suppress(OSError):
                     pipe.close()
+
+    def _tell(self, message: Any) -> None:
+        owner = self._owner()
+        if owner is not None:
+            with contextlib.suppress(RuntimeError):  # the Qt side is deleted
+                owner._heard.emit(self, message)
+
+
+def _kill_all(children: list[_Child]) -> None:
+    while children:
+        children.pop().kill()

@@ -14,6 +14,12 @@ from napari_mmtseg._napari.loss_curve import LossCurve
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.worker import Done, Failed, Job, Note, Preview, Progress, Stop
 
+_SILENCE_SECONDS = 30.0
+_SILENT = (
+    "No word from the training process for {}: it may be reading or computing something large, or "
+    "be stopped; wait, or discard"
+)
+
 
 class RunPanel(QWidget):
     """Drives one job at a time in the training process and shows its progress."""
@@ -31,6 +37,9 @@ class RunPanel(QWidget):
         self.process = TrainingProcess(self)
         self.process.said.connect(self._hear)
         self._started: float | None = None
+        self._silence = QTimer(self)
+        self._silence.setInterval(round(1000 * _SILENCE_SECONDS))
+        self._silence.timeout.connect(self._say_silent)
         self.run_button = QPushButton("Run")
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End training now and keep what is learned.")
@@ -77,6 +86,8 @@ class RunPanel(QWidget):
         self.curve.clear()
         self.progress.setRange(0, 0)
         self.say("Starting…")
+        self._heard_at = time.monotonic()
+        self._silence.start()
         self.process.start(job)
         self.allow(self._problem)
 
@@ -108,6 +119,8 @@ class RunPanel(QWidget):
         show_error(text)
 
     def _hear(self, message: Any) -> None:
+        self._heard_at = time.monotonic()
+        self._silence.start()  # anew
         if isinstance(message, Progress):
             self._show(message)
         elif isinstance(message, Preview):
@@ -136,8 +149,12 @@ class RunPanel(QWidget):
             f"{duration(left)} left"
         )
 
+    def _say_silent(self) -> None:
+        self.say(_SILENT.format(duration(time.monotonic() - self._heard_at)))
+
     def _end(self, text: str) -> None:
         self._started = None
+        self._silence.stop()
         self.progress.setRange(0, 1)
         self.progress.setValue(0)
         self.allow(self._problem)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_info
+from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QCheckBox, QComboBox, QScrollArea, QVBoxLayout, QWidget
@@ -20,8 +21,7 @@ from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.result_panel import ResultPanel
 from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.script import as_python
-from napari_mmtseg._napari.worker import Done, Job, Preview, View
-from napari_mmtseg.arrays import Planes
+from napari_mmtseg._napari.worker import Done, Job, Preview, View, words_for
 from napari_mmtseg.methods import IIC, METHODS, MMT, Felzenszwalb, Kanezaki, Kim, KMeans
 from napari_mmtseg.model import Model
 from napari_mmtseg.segmentation import Segmentation
@@ -37,7 +37,7 @@ class _Run(NamedTuple):
     layers: list[Image]
     axes: str  # of the first layer, without colours
     source_axes: str  # of the array handed over
-    shape: tuple[int, ...]  # of the labels
+    live: NDArray[np.int32]  # the labels as they are while training
     name: str
     placed: dict[str, Any]
     wants_uncertainty: bool
@@ -214,38 +214,37 @@ class SegmentWidget(JobWidget):
             self.panel.say(problem or "A run is under way; stop or discard it first.")
             return
         layers, axes = self.picker.chosen(), self.picker.chosen_axes()
-        source = napari_layers.read(layers, axes)
         method = self.form.method() if model is None else model.method
-        planes = Planes(source.data, source.axes)
-        try:
-            if model is not None:
-                model.check(planes)
-        except ValueError as error:
-            self.panel.fail(str(error))
-            return
         strokes = scribbles.layer if model is not None and scribbles is not None else None
         name = f"{' + '.join(one.name for one in layers)} {method.title}"
+        try:
+            planes = napari_layers.outline(layers, axes)
+            if model is not None:
+                model.check(planes)
+            napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
+            job = Job(
+                image=napari_layers.take(layers, axes),
+                axes=planes.axes,
+                method=method,
+                model=model,
+                scribbles=None if scribbles is None else scribbles.take(),
+                mask=self.mask.take(),
+                plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
+            )
+        except (ValueError, MemoryError) as error:
+            self.panel.fail(words_for(error))
+            return
         self._run = _Run(
             layers=layers,
             axes=axes,
-            source_axes=source.axes,
-            shape=planes.shape,
+            source_axes=planes.axes,
+            live=np.zeros(planes.shape, np.int32),
             name=name if strokes is None else f"{name} named",
             placed=napari_layers.placement(layers[0], axes),
             wants_uncertainty=self._wants_uncertainty(),
             strokes=strokes,
         )
-        self.panel.start(
-            Job(
-                image=source.data,
-                axes=source.axes,
-                method=method,
-                model=model,
-                scribbles=None if scribbles is None else scribbles.pixels(),
-                mask=self.mask.pixels(),
-                plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
-            )
-        )
+        self.panel.start(job)
         self.refresh()
 
     def _tell_view(self) -> None:
@@ -258,39 +257,52 @@ class SegmentWidget(JobWidget):
 
     def _show_preview(self, preview: Preview) -> None:
         run = self._run
-        if run is None:
+        if run is None or (self._live is not None and not self._owns(self._live)):
+            return  # removed or changed by the user, who wants no live view then
+        run.live.reshape(-1, *run.live.shape[-2:])[preview.plane] = preview.labels
+        if self._live is not None:
+            self._live.refresh()
             return
-        if self._live is None or self._live not in self.viewer.layers:
-            self._live = Labels(
-                np.zeros(run.shape, np.int32),
-                name=f"{run.name} (training)",
-                metadata={napari_layers.METADATA_KEY: {"training": True}},
-                **run.placed,
-            )
-            active = self.viewer.layers.selection.active
-            self.viewer.add_layer(self._live)
-            if active is not None:
-                self.viewer.layers.selection.active = active
-        self._live.data.reshape(-1, *run.shape[-2:])[preview.plane] = preview.labels
-        self._live.refresh()
+        self._live = Labels(
+            run.live,
+            name=f"{run.name} (training)",
+            metadata={napari_layers.METADATA_KEY: {"training": True}},
+            **run.placed,
+        )
+        active = self.viewer.layers.selection.active
+        self.viewer.add_layer(self._live)
+        if active is not None:
+            self.viewer.layers.selection.active = active
+
+    def _owns(self, layer: Labels) -> bool:
+        """Tell whether the live layer is in the viewer and as the run has made it."""
+        return (
+            self._run is not None and layer in self.viewer.layers and layer.data is self._run.live
+        )
 
     def _show_result(self, done: Done) -> None:
         run, result = self._run, done.result
+        self._drop_live()
         if run is None or not isinstance(result, Segmentation):
             return
         method, seconds = result.method, done.seconds
         metadata = napari_layers.provenance(method, run.layers, run.source_axes, seconds)
-        labels, uncertainty = napari_layers.result_layers(result, run.name, run.placed, metadata)
+        try:
+            labels, uncertainty = napari_layers.result_layers(
+                result, run.name, run.placed, metadata
+            )
+        except MemoryError as error:
+            self.panel.fail(words_for(error))
+            return
         if run.strokes is not None:
             labels.colormap = run.strokes.colormap
-        self._drop_live()
         if uncertainty is not None and run.wants_uncertainty:
             self.viewer.add_layer(uncertainty)
         self.viewer.add_layer(labels)
         self.results.show_result(labels, result, run.placed)
 
     def _drop_live(self) -> None:
-        if self._live is not None and self._live in self.viewer.layers:
+        if self._live is not None and self._owns(self._live):
             self.viewer.layers.remove(self._live)
         self._live = None
         self._run = None

@@ -1,10 +1,9 @@
-"""The training process: takes jobs on standard input, tells how they go on standard output."""
+"""The training process: takes jobs from a pipe and tells into another how they go."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import queue
 import sys
 import threading
@@ -12,12 +11,14 @@ import time
 import traceback
 import warnings
 from importlib import import_module
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 
+from napari_mmtseg._napari.channel import Receiver, Sender, UnreadableError
+from napari_mmtseg._napari.sources import Source
 from napari_mmtseg.arrays import Planes
 from napari_mmtseg.engine import Step
 from napari_mmtseg.grouping import Groups, group_objects_steps
@@ -36,13 +37,13 @@ class Job(NamedTuple):
     Scribbles guide the training, or name the clusters of the model.
     """
 
-    image: NDArray[Any]
+    image: Source
     axes: str
     method: Method
     model: Model | None = None
-    objects: NDArray[Any] | None = None
-    scribbles: NDArray[Any] | None = None
-    mask: NDArray[Any] | None = None
+    objects: Source | None = None
+    scribbles: Source | None = None
+    mask: Source | None = None
     plane: int = 0
 
 
@@ -79,10 +80,17 @@ class Note(NamedTuple):
     text: str
 
 
+class Grouped(NamedTuple):
+    """Objects in groups, and the image of the groups."""
+
+    groups: Groups
+    labels: Labels
+
+
 class Done(NamedTuple):
     """The result of a job."""
 
-    result: Segmentation | Groups
+    result: Segmentation | Grouped
     seconds: float
 
 
@@ -93,13 +101,23 @@ class Failed(NamedTuple):
     details: str
 
 
+Message = Progress | Preview | Note | Done | Failed
+
+
+class _Inputs(NamedTuple):
+    """The array-likes of a job."""
+
+    image: Any
+    objects: Any
+    scribbles: Any
+    mask: Any
+
+
 def main() -> None:
     """Serve jobs until standard input closes."""
-    # Prints of other libraries must not get between the messages.
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    source, out = _channel(sys.argv[1].encode())
     wishes: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, wishes), daemon=True).start()
+    threading.Thread(target=_listen, args=(source, wishes, out), daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(5)  # the window comes first
     with contextlib.suppress(ImportError):
@@ -108,56 +126,82 @@ def main() -> None:
         wish = wishes.get()
         if isinstance(wish, Job):
             _serve(wish, wishes, out)
+        del wish  # and the image with it
 
 
-def send(out: IO[bytes], message: NamedTuple) -> None:
-    """Write one message to a pipe."""
-    pickle.dump(message, out, protocol=5)
-    out.flush()
+def words_for(error: Exception) -> str:
+    """Say in one sentence what went wrong."""
+    if isinstance(error, MemoryError) and (type(error) is not MemoryError or not str(error)):
+        detail = f" ({error})" if str(error) else ""
+        return (
+            f"Memory ran out{detail}: close what you do not need, or take a larger working "
+            "reduction or a smaller crop"
+        )
+    if isinstance(error, ValueError | TypeError | MemoryError):
+        return str(error)
+    return f"The run failed with {type(error).__name__}: {error}"
 
 
-def _listen(source: IO[bytes], wishes: queue.SimpleQueue[Any]) -> None:
+def _channel(mark: bytes) -> tuple[Receiver, Sender]:
+    """Take standard input and output for the messages alone; others print to standard error."""
+    source, out = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # a window without a console has no standard error
+        os.dup2(nothing, 1)
+    return Receiver(os.fdopen(source, "rb"), mark), Sender(os.fdopen(out, "wb"), mark)
+
+
+def _listen(source: Receiver, wishes: queue.SimpleQueue[Any], out: Sender) -> None:
     try:
         while True:
-            wishes.put(pickle.load(source))
-    except (EOFError, OSError, pickle.UnpicklingError):
+            try:
+                wishes.put(source.receive())
+            except (MemoryError, UnreadableError) as error:
+                reason = words_for(error) if isinstance(error, MemoryError) else str(error)
+                text = f"The training process could not take the images in. {reason}"
+                out.send(Failed(text, traceback.format_exc()))
+    finally:
         os._exit(0)  # the window is gone, and nobody waits for a result
 
 
-def _serve(job: Job, wishes: queue.SimpleQueue[Any], out: IO[bytes]) -> None:
+def _serve(job: Job, wishes: queue.SimpleQueue[Any], out: Sender) -> None:
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, category, *_: (
-                send(out, Note(str(message))) if category is UserWarning else None
+                out.send(Note(str(message))) if category is UserWarning else None
             )
-            result = _drive(_run(job), job, wishes, out)
-        send(out, Done(result, time.perf_counter() - start))
-    except (ValueError, TypeError, MemoryError) as error:
-        send(out, Failed(str(error), traceback.format_exc()))
+            sources = (job.image, job.objects, job.scribbles, job.mask)
+            inputs = _Inputs(*(None if one is None else one.open() for one in sources))
+            result = _drive(_run(job, inputs), job, inputs, wishes, out)
+        if isinstance(result, Groups):
+            result = Grouped(result, result.labels(inputs.objects))
+        out.send(Done(result, time.perf_counter() - start))
     except Exception as error:
-        text = f"The run failed with {type(error).__name__}: {error}"
-        send(out, Failed(text, traceback.format_exc()))
+        out.send(Failed(words_for(error), traceback.format_exc()))
 
 
-def _run(job: Job) -> Run[Any]:
-    model = job.model
+def _run(job: Job, inputs: _Inputs) -> Run[Any]:
+    image, axes, model = inputs.image, job.axes, job.model
     if model is not None:
-        if job.scribbles is not None:
-            model = model.with_classes(job.image, job.scribbles, axes=job.axes)
-        return predict_steps(model, job.image, axes=job.axes, mask=job.mask)
-    if isinstance(job.method, ObjectIIC) and job.objects is not None:
-        return group_objects_steps(job.image, job.objects, job.method, axes=job.axes)
-    return segment_steps(
-        job.image, job.method, axes=job.axes, scribbles=job.scribbles, mask=job.mask
-    )
+        if inputs.scribbles is not None:
+            model = model.with_classes(image, inputs.scribbles, axes=axes)
+        return predict_steps(model, image, axes=axes, mask=inputs.mask)
+    if isinstance(job.method, ObjectIIC) and inputs.objects is not None:
+        return group_objects_steps(image, inputs.objects, job.method, axes=axes)
+    return segment_steps(image, job.method, axes=axes, scribbles=inputs.scribbles, mask=inputs.mask)
 
 
-def _drive(run: Run[Any], job: Job, wishes: queue.SimpleQueue[Any], out: IO[bytes]) -> Any:
-    planes = Planes(job.image, job.axes)
-    plane, last, cost, shown = job.plane, -1e9, 0.0, None
-    stop = False
+def _drive(
+    run: Run[Any], job: Job, inputs: _Inputs, wishes: queue.SimpleQueue[Any], out: Sender
+) -> Any:
+    planes = Planes(inputs.image, job.axes)
+    plane, last, cost, before = job.plane, -1e9, 0.0, None
+    stop, live = False, job.objects is None
     while True:
         try:
             step = run.send(stop or None)
@@ -167,31 +211,64 @@ def _drive(run: Run[Any], job: Job, wishes: queue.SimpleQueue[Any], out: IO[byte
             wish = wishes.get()
             stop = stop or isinstance(wish, Stop)
             if isinstance(wish, View):
-                plane, shown = wish.plane, None
-        send(out, Progress(step.phase, step.done, step.total, step.loss, step.n_labels))
+                plane, before = wish.plane, None
+        out.send(Progress(step.phase, step.done, step.total, step.loss, step.n_labels))
         now = time.perf_counter()
-        shows = step.phase == "training" and job.objects is None
-        if shows and now - last > max(_PREVIEW_SECONDS, cost / _PREVIEW_SHARE):
-            shown = _alike(_preview(step, planes, plane), shown)
-            send(out, Preview(plane, shown))
-            last = time.perf_counter()
-            cost = last - now
+        due = now - last > max(_PREVIEW_SECONDS, cost / _PREVIEW_SHARE)
+        if not (live and due and step.phase == "training"):
+            continue
+        try:
+            preview = _preview(step, planes, plane, before)
+        except Exception as error:  # a passing look must not cost the result
+            live = False
+            out.send(Note(f"There is no live view of this run. {words_for(error)}"))
+            continue
+        before = preview.labels
+        out.send(preview)
+        last = time.perf_counter()
+        cost = last - now
 
 
-def _preview(step: Step, planes: Planes, plane: int) -> Labels:
+def _preview(step: Step, planes: Planes, plane: int, before: Labels | None) -> Preview:
     model: Model = step.snapshot()
-    return model.predict_plane(planes.plane(min(plane, len(planes) - 1)), draft=True)
+    index = min(plane, len(planes) - 1)
+    return Preview(index, alike(model.predict_plane(planes.plane(index), draft=True), before))
 
 
-def _alike(labels: Labels, before: Labels | None) -> Labels:
-    """Renumber labels to those shown before, so that colours do not jump while training."""
+def alike(labels: Labels, before: Labels | None) -> Labels:
+    """Renumber labels to those shown before, so that colours do not jump while training.
+
+    Each label takes the number that it covers most of; of several that want the same, the one
+    that covers the most. The others share out the numbers that are left. Time and memory depend
+    on how many labels there are, never on their values.
+    """
     if before is None:
         return labels
-    size = int(max(labels.max(), before.max())) + 1
-    pairs = np.bincount((labels.astype(np.int64) * size + before).ravel(), minlength=size * size)
-    overlap = pairs.reshape(size, size)
-    overlap[0] = overlap[:, 0] = 0
-    overlap[0, 0] = labels.size + 1  # label 0 is never a cluster
-    _, number = linear_sum_assignment(overlap, maximize=True)
-    renumbered: Labels = number.astype(np.int32)[labels]
+    values, new = _coded(labels)
+    values_before, old = _coded(before)
+    counted = (labels.ravel() != 0) & (before.ravel() != 0)  # 0 is never a cluster
+    ones = np.ones(counted.sum(), np.int32)
+    table = csr_array((ones, (new[counted], old[counted])), (len(values), len(values_before)))
+    pairs = table.tocoo()
+    order = np.argsort(-pairs.data, kind="stable")
+    mine, theirs = pairs.row[order], pairs.col[order]
+    wanted = np.sort(np.unique(mine, return_index=True)[1])  # by each, the most covered first
+    mine, theirs = mine[wanted], theirs[wanted]
+    got = np.unique(theirs, return_index=True)[1]
+    number = np.zeros(len(values), np.int32)
+    number[mine[got]] = values_before[theirs[got]]
+    left = (number == 0) & (values != 0)
+    free = np.setdiff1d(np.union1d(values, values_before), [0, *number])
+    number[left] = free[: left.sum()]
+    renumbered: Labels = number[new].reshape(labels.shape)
     return renumbered
+
+
+def _coded(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the values that occur, rising, and for each pixel the place of its own among them."""
+    flat = labels.ravel()
+    if flat.max() >= flat.size:
+        values, place = np.unique(flat, return_inverse=True)
+        return values.astype(np.int64), place
+    seen = np.bincount(flat) > 0  # many times faster
+    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[flat]
