@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 import dask.array as da
 import numpy as np
 import zarr
-from napari_mmtseg.writing import write_labels
 from numpy.typing import NDArray
 from skimage import data
 from skimage.io import imread
@@ -40,6 +39,7 @@ from napari_mmtseg.labelling import Labeller
 from napari_mmtseg.methods import METHODS, RefinedMethod
 from napari_mmtseg.nuclei import nuclei_stack
 from napari_mmtseg.settings import Method
+from napari_mmtseg.writing import write_labels
 
 Row = tuple[str, str, str]
 """What is measured, the aim, the figure."""
@@ -107,7 +107,7 @@ def _learning() -> Iterator[Method]:
         if cls.trains:
             known = {one.name for one in cls.settings()}
             quick = {"n_iterations": 10} if "n_iterations" in known else {}
-            method = cls(**quick)
+            method = cls.preset("default", **quick)
             yield method
             if isinstance(method, RefinedMethod) and not method.vote_border:
                 yield dataclasses.replace(method, vote_border=0.2, sharpening_px=8)
@@ -212,7 +212,8 @@ def _kills() -> Iterator[Row]:
             computed += output.split("\n")[:-1]
             if target.exists():
                 break
-        equal = np.array_equal(*(zarr.open_array(path / "0")[...] for path in (target, whole)))
+        ours, theirs = (np.asarray(zarr.open_array(path / "0")[:]) for path in (target, whole))
+        equal = np.array_equal(ours, theirs)
         twice = len(computed) - len(set(computed))
         figure = f"{'identical' if equal else 'DIFFERENT'}, {twice} blocks finished twice"
         yield f"{min(kill + 1, _KILLS)} kill -9 while writing 64 Mpixel", "identical", figure

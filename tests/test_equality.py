@@ -12,7 +12,6 @@ from napari_mmtseg.engine import drain
 from napari_mmtseg.labelling import Labeller
 from napari_mmtseg.methods import METHODS, RefinedMethod
 from napari_mmtseg.segmentation import segment_steps
-
 from tests.test_methods import quick
 
 SIDE = 32

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from napari_mmtseg.engine.sharpening import sharpened
 
 from napari_mmtseg import IIC, MMT, engine, load, segment, train
 from napari_mmtseg.engine import views
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.pairs import Drawer, on_grid
-from napari_mmtseg.engine.sharpening import sharpened
 from napari_mmtseg.segmentation import segment_steps, train_steps
 
 QUICK = {

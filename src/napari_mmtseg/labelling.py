@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg import engine
+from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
-from napari_mmtseg.memory import check_fits
 from napari_mmtseg.pieces import pieces
 from napari_mmtseg.settings import Method
 
@@ -187,7 +186,8 @@ def label_steps(
         clusters = lazy_clusters(labeller, frames, mask)
         doubt = lazy_uncertainty(labeller, frames, mask) if uncertain else None
         return Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
-    check_fits((2 + 4 + 4 * uncertain) * math.prod(frames.shape), "The labels")
+    pixels = math.prod(frames.shape)
+    memory.require((6 + 4 * uncertain) * pixels, f"Labelling {pixels:,} pixels")
     clusters = np.full(frames.shape, -1, np.int16)
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
     total = labeller.count(frames)

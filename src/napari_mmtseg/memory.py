@@ -1,45 +1,72 @@
-"""Know how much memory there is, to refuse in advance what cannot fit."""
+"""Tell in advance whether something fits into the computer's memory."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from pathlib import Path
 
-_SPARE = 0.9
+_GIB = 2**30
 
 
-def check_fits(n_bytes: int, what: str) -> None:
-    """Refuse what is larger than the memory that is free.
+def require(needed: int, what: str) -> None:
+    """Refuse what cannot fit.
 
     Parameters
     ----------
-    n_bytes : int
+    needed : int
+        Bytes.
     what : str
-        What needs it, to begin a sentence with.
+        What they are for, as the beginning of a sentence.
 
     Raises
     ------
     MemoryError
-        If it cannot fit; where a system does not tell what is free, nothing is refused.
+        If that is more than there is. Where the system does not tell, nothing is refused.
     """
     free = available()
-    if free is not None and n_bytes > _SPARE * free:
+    if free is not None and needed > free:
         raise MemoryError(
-            f"{what} would take {n_bytes / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are "
-            "free: take a part of the image, or hand it over as a dask or zarr array, which is "
-            "labelled piece by piece"
+            f"{what} needs {needed / _GIB:.3g} GiB of memory, and {free / _GIB:.3g} GiB are free: "
+            "crop the image, take a lower resolution of it, or hand it over as a dask or zarr "
+            "array, which is labelled piece by piece"
         )
 
 
 def available() -> int | None:
-    """Return the bytes of memory that a program can still take, None if the system hides it."""
-    try:
+    """Return how many bytes can still be taken, swap included, or None if nobody knows."""
+    if os.name == "nt":
+        return _on_windows()
+    with contextlib.suppress(OSError, ValueError, KeyError):
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        found = next(line for line in lines if line.startswith("MemAvailable:"))
-        return int(found.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError):
-        pass
-    try:  # macOS and others: all that is there
+        named = (line.partition(":") for line in lines)
+        kilobytes = {name: int(rest.split()[0]) for name, _, rest in named}
+        return 1024 * (kilobytes["MemAvailable"] + kilobytes["SwapFree"])
+    with contextlib.suppress(OSError, ValueError):
+        # Not all of it is free, but more than that there never is.
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
+    return None
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = (
+        ("dwLength", ctypes.c_ulong),
+        ("dwMemoryLoad", ctypes.c_ulong),
+        ("ullTotalPhys", ctypes.c_ulonglong),
+        ("ullAvailPhys", ctypes.c_ulonglong),
+        ("ullTotalPageFile", ctypes.c_ulonglong),
+        ("ullAvailPageFile", ctypes.c_ulonglong),
+        ("ullTotalVirtual", ctypes.c_ulonglong),
+        ("ullAvailVirtual", ctypes.c_ulonglong),
+        ("ullAvailExtendedVirtual", ctypes.c_ulonglong),
+    )
+
+
+def _on_windows() -> int | None:
+    status = _MemoryStatus(dwLength=ctypes.sizeof(_MemoryStatus))
+    windows = getattr(ctypes, "windll").kernel32  # noqa: B009 - elsewhere there is none
+    found = windows.GlobalMemoryStatusEx(ctypes.byref(status))
+    return int(status.ullAvailPageFile) if found else None

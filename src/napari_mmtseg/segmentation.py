@@ -12,11 +12,10 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mmtseg import engine
+from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, is_lazy
 from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
 from napari_mmtseg.labelling import Labeller, Segmentation, label_steps
-from napari_mmtseg.memory import check_fits
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.model import Labels, Model, Uncertainty
 from napari_mmtseg.reading import Beside, images_of, read_sample
@@ -234,7 +233,8 @@ def segment_steps(
     method = checked(method)
     frames = Frames(image, axes)
     if not is_lazy(frames.data):
-        check_fits(6 * math.prod(frames.shape), "The labels")  # before the work of training
+        pixels = math.prod(frames.shape)  # before the work of training
+        memory.require(6 * pixels, f"Labelling {pixels:,} pixels")
     if not method.trains:
         return (yield from _region_steps(frames, method, scribbles, mask))
     model = yield from train_steps(
@@ -355,7 +355,7 @@ def _check_memory(frames: Frames, method: Method) -> None:
     """Say how much memory a plane takes if it is much, and refuse what cannot fit."""
     need = _BYTES_A_PIXEL * math.prod(frames.frame_shape)
     what = f"{type(method).__name__}, which looks at a whole plane at once,"
-    check_fits(need, what)
+    memory.require(need, what)
     if need > _MUCH:
         warnings.warn(f"{what} needs about {need / 1e9:.1f} GB of memory here", stacklevel=4)
 

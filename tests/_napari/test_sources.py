@@ -9,8 +9,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt, QTimer
 
-from napari_mmtseg import KMeans, segment
-from napari_mmtseg._napari import memory
+from napari_mmtseg import KMeans, memory, segment
 from napari_mmtseg._napari.group import GroupWidget
 from napari_mmtseg._napari.sources import Copied, Mapped, Together, take
 from napari_mmtseg._napari.widgets import KMeansWidget

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from napari_mmtseg.engine.borders import regions
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg.engine import borders
-from napari_mmtseg.engine.borders import regions
 
 
 def found(responses, weakest_border=0.7):

@@ -1,7 +1,6 @@
 """Borders drawn by local means."""
 
 import torch
-
 from napari_mmtseg.engine.sharpening import sharpened_groups
 
 GROUPS = torch.tensor([0, 1])

@@ -17,9 +17,10 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_mmtseg.settings import Method, Setting
+from napari_mmtseg.settings import Group, Method, Setting
 
 _LABEL = 120
+_CLOSED: dict[Group, str] = {"advanced": "Advanced", "papers": "Of the papers"}
 _NARROW = 84  # pixels; napari's dock is narrow, and numbers are short
 
 
@@ -40,7 +41,7 @@ def label_of(text: str, tooltip: str = "") -> QLabel:
 
 
 class SettingsForm(QWidget):
-    """Shows the settings of one method: the basic ones, and the rest under "Advanced"."""
+    """Shows the settings of one method: the basic ones, and the others in groups to open."""
 
     changed = Signal()
 
@@ -50,10 +51,12 @@ class SettingsForm(QWidget):
         self._fields = {one.name: self._field(one) for one in method.settings()}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._rows(basic=True))
-        self.advanced = QCollapsible("Advanced", self)
-        self.advanced.addWidget(self._rows(basic=False))
-        layout.addWidget(self.advanced)
+        layout.addWidget(self._rows("basic"))
+        for group, title in _CLOSED.items():
+            if any(one.group == group for one in method.settings()):
+                closed = QCollapsible(title, self)
+                closed.addWidget(self._rows(group))
+                layout.addWidget(closed)
 
     def method(self) -> Method:
         """Return the settings shown.
@@ -73,11 +76,11 @@ class SettingsForm(QWidget):
         self.blockSignals(False)
         self.changed.emit()
 
-    def _rows(self, *, basic: bool) -> QWidget:
+    def _rows(self, group: Group) -> QWidget:
         box = QWidget(self)
         rows = rows_of(box)
         for one in self._class.settings():
-            if one.basic == basic:
+            if one.group == group:
                 rows.addRow(label_of(one.label, one.help), self._explained(one))
         return box
 

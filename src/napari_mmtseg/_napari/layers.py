@@ -14,10 +14,11 @@ import pandas as pd
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from napari_mmtseg._napari import memory, sources
+from napari_mmtseg import memory
+from napari_mmtseg._napari import sources
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg.arrays import Planes
-from napari_mmtseg.segmentation import Segmentation
+from napari_mmtseg.arrays import Frames
+from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.settings import Method
 
 METADATA_KEY = "napari-mmtseg"
@@ -50,7 +51,7 @@ def check(layers: Sequence[Image], axes: str) -> None:
         If one cannot be segmented, or if several cannot be channels of one image.
     """
     for layer in layers:
-        Planes(data_of(layer), axes + "S" if layer.rgb else axes)
+        Frames(data_of(layer), axes + "S" if layer.rgb else axes)
     shapes = {one.name: tuple(int(n) for n in data_of(one).shape[: one.ndim]) for one in layers}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -95,7 +96,7 @@ def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> No
     memory.require(needed, f"Labelling {pixels:,} pixels")
 
 
-def outline(layers: Sequence[Image], axes: str) -> Planes:
+def outline(layers: Sequence[Image], axes: str) -> Frames:
     """Return planes of the shape and kind of what `take` gives, of which none may be read."""
     shapes = [data_of(one).shape for one in layers]
     shape = tuple(int(n) for n in shapes[0])
@@ -103,7 +104,7 @@ def outline(layers: Sequence[Image], axes: str) -> Planes:
         count = sum(shape[-1] if one.rgb else 1 for one, shape in zip(layers, shapes, strict=True))
         shape = (*shape[: len(axes)], int(count))
     dtype = np.result_type(*(np.dtype(data_of(one).dtype) for one in layers))
-    return Planes(np.broadcast_to(np.zeros((), dtype), shape), axes_of(layers, axes))
+    return Frames(np.broadcast_to(np.zeros((), dtype), shape), axes_of(layers, axes))
 
 
 def axes_of(layers: Sequence[Image], axes: str) -> str:
@@ -120,7 +121,7 @@ def shape_of(layers: Sequence[Image], axes: str) -> tuple[int, ...]:
 
 
 def plane_in_view(layer: Image, axes: str, point: Sequence[float]) -> int:
-    """Return the index of the plane at a point of the world, as `arrays.Planes` counts them."""
+    """Return the index of the plane at a point of the world, as `arrays.Frames` counts them."""
     position = layer.world_to_data(point)
     sizes = data_of(layer).shape
     stack = [i for i, axis in enumerate(axes) if axis in "TZ"]

@@ -22,8 +22,8 @@ from superqt import QCollapsible
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.layer_choice import LayerChoice
+from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.model import Model, load
-from napari_mmtseg.segmentation import Segmentation
 
 if TYPE_CHECKING:
     import napari

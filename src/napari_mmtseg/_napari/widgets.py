@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,9 +21,9 @@ from napari_mmtseg._napari.result_panel import ResultPanel
 from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.worker import Done, Job, Preview, View, words_for
-from napari_mmtseg.methods import IIC, METHODS, MMT, Felzenszwalb, Kanezaki, Kim, KMeans
+from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.model import Model
-from napari_mmtseg.segmentation import Segmentation
 from napari_mmtseg.settings import Method
 
 if TYPE_CHECKING:
@@ -195,9 +194,9 @@ class SegmentWidget(JobWidget):
 
     def _settings_changed(self) -> None:
         with contextlib.suppress(ValueError, TypeError):
-            now = dataclasses.replace(self.form.method(), seed=0)
+            now = self.form.method()
             names = ["default", *self._class().presets]
-            match = next((n for n in names if self._class().preset(n, seed=0) == now), "custom")
+            match = next((n for n in names if _like(now, self._class().preset(n))), "custom")
             self.preset.clear()
             self.preset.addItems(names + ["custom"] * (match == "custom"))
             self.preset.setCurrentText(match)
@@ -220,7 +219,7 @@ class SegmentWidget(JobWidget):
         try:
             planes = napari_layers.outline(layers, axes)
             if model is not None:
-                model.check(planes)
+                model.frames(planes.data, planes.axes)
             napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
             job = Job(
                 image=napari_layers.take(layers, axes),
@@ -309,37 +308,15 @@ class SegmentWidget(JobWidget):
         self.refresh()
 
 
-class MMTWidget(SegmentWidget):
-    """Segment with MMT."""
-
-    first = MMT
-
-
-class IICWidget(SegmentWidget):
-    """Segment with invariant information clustering."""
-
-    first = IIC
+def _like(one: Method, other: Method) -> bool:
+    """Tell whether two methods have the same settings, whatever their seeds."""
+    return {**one.to_dict(), "seed": 0} == {**other.to_dict(), "seed": 0}
 
 
-class KimWidget(SegmentWidget):
-    """Segment with Kim's differentiable feature clustering."""
-
-    first = Kim
-
-
-class KanezakiWidget(SegmentWidget):
-    """Segment with Kanezaki's backpropagation and superpixels."""
-
-    first = Kanezaki
+def _widget_of(cls: type[Method]) -> type[SegmentWidget]:
+    """Make the widget that begins with a method of the catalogue."""
+    members = {"first": cls, "__doc__": f"Segment with {cls.title}.", "__module__": __name__}
+    return type(f"{cls.__name__}Widget", (SegmentWidget,), members)
 
 
-class KMeansWidget(SegmentWidget):
-    """Segment with k-means."""
-
-    first = KMeans
-
-
-class FelzenszwalbWidget(SegmentWidget):
-    """Segment with Felzenszwalb's graph."""
-
-    first = Felzenszwalb
+globals().update({f"{cls.__name__}Widget": _widget_of(cls) for cls in METHODS.values()})

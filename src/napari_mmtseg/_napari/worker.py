@@ -19,12 +19,13 @@ from scipy.sparse import csr_array
 
 from napari_mmtseg._napari.channel import Receiver, Sender, UnreadableError
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg.arrays import Planes
-from napari_mmtseg.engine import Step
+from napari_mmtseg.arrays import Frames
+from napari_mmtseg.engine import Run, Step
 from napari_mmtseg.grouping import Groups, group_objects_steps
+from napari_mmtseg.labelling import Labeller, Segmentation
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.model import Labels, Model
-from napari_mmtseg.segmentation import Run, Segmentation, predict_steps, segment_steps
+from napari_mmtseg.segmentation import predict_steps, segment_steps
 from napari_mmtseg.settings import Method
 
 _PREVIEW_SECONDS = 0.35
@@ -199,7 +200,7 @@ def _run(job: Job, inputs: _Inputs) -> Run[Any]:
 def _drive(
     run: Run[Any], job: Job, inputs: _Inputs, wishes: queue.SimpleQueue[Any], out: Sender
 ) -> Any:
-    planes = Planes(inputs.image, job.axes)
+    frames = Frames(inputs.image, job.axes)
     plane, last, cost, before = job.plane, -1e9, 0.0, None
     stop, live = False, job.objects is None
     while True:
@@ -218,7 +219,7 @@ def _drive(
         if not (live and due and step.phase == "training"):
             continue
         try:
-            preview = _preview(step, planes, plane, before)
+            preview = _preview(step, frames, plane, before)
         except Exception as error:  # a passing look must not cost the result
             live = False
             out.send(Note(f"There is no live view of this run. {words_for(error)}"))
@@ -229,10 +230,12 @@ def _drive(
         cost = last - now
 
 
-def _preview(step: Step, planes: Planes, plane: int, before: Labels | None) -> Preview:
+def _preview(step: Step, frames: Frames, plane: int, before: Labels | None) -> Preview:
     model: Model = step.snapshot()
-    index = min(plane, len(planes) - 1)
-    return Preview(index, alike(model.predict_plane(planes.plane(index), draft=True), before))
+    index = min(plane, len(frames) - 1)
+    clusters = Labeller(model.draft()).region(frames, index)
+    labels = np.append(model.label_of(), 0).astype(np.int32)[clusters]
+    return Preview(index, alike(labels, before))
 
 
 def alike(labels: Labels, before: Labels | None) -> Labels:

@@ -128,7 +128,7 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         n_channels=n_channels,
         reach=method.n_blocks,
         factor=factor,
-        spacing=weights["spacing"],
+        spacing=weights["spacing"].tolist(),
         reduce=smaller,
         groups=groups,
         least_contrast=LEAST_CONTRAST * float(weights["contrast"]),

@@ -170,7 +170,7 @@ def _refined(
         n_channels=int(weights["channels"]),
         reach=blur,
         factor=(1,) * axes,
-        spacing=weights["spacing"],
+        spacing=weights["spacing"].tolist(),
         reduce=lambda pixels: pixels,
         groups=torch.from_numpy(weights["halves"]),
         least_contrast=LEAST_CONTRAST * float(weights["contrast"]),
