@@ -88,8 +88,8 @@ def segment(
     return_uncertainty : bool
         Whether to return the uncertainty as well.
     on_step : callable, optional
-        Called with each `Step`; training stops early, keeping what is learned, once it returns
-        True.
+        Called with each `Step`. Once it returns True, training stops early, keeping what is
+        learned; in the phase "labelling", what is not reached gets label 0.
 
     Returns
     -------

@@ -208,6 +208,7 @@ def _drive(
             step = run.send(stop or None)
         except StopIteration as end:
             return end.value
+        stop = False  # each wish ends one phase: training, then labelling
         while not wishes.empty():
             wish = wishes.get()
             stop = stop or isinstance(wish, Stop)
