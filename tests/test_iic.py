@@ -13,7 +13,7 @@ from napari_mmtseg import IIC, MMT, engine, load, segment, train
 from napari_mmtseg.engine import views
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.pairs import Drawer, on_grid
-from napari_mmtseg.engine.sharpening import sharpened
+from napari_mmtseg.engine.refine.sharpening import sharpened
 from napari_mmtseg.segmentation import segment_steps, train_steps
 
 QUICK = {
@@ -71,15 +71,15 @@ def test_light_changes_stay_in_range_and_zero_changes_nothing():
 
 
 def test_sharpening_brings_borders_to_the_edges_of_the_image():
-    pixels = torch.zeros(1, 1, 24, 24)
+    pixels = torch.zeros(1, 24, 24)
     pixels[..., 9:15, 9:15] = 1
-    blunt = torch.full((1, 2, 24, 24), 0.1)
-    blunt[:, 1, 7:17, 7:17] = 0.9
-    blunt[:, 0] = 1 - blunt[:, 1]
-    assert torch.equal(sharpened(blunt, pixels, 6).argmax(1), pixels[:, 0].long())
-    assert torch.equal(sharpened(blunt, pixels, 0), blunt)
+    blunt = torch.full((2, 24, 24), 0.1)
+    blunt[1, 7:17, 7:17] = 0.9
+    blunt[0] = 1 - blunt[1]
+    assert torch.equal(sharpened(blunt, pixels, (6, 6)).argmax(0), pixels[0].long())
+    assert torch.equal(sharpened(blunt, pixels, (0, 0)), blunt)
     same = torch.full_like(pixels, 0.5)
-    assert torch.equal(sharpened(blunt, same, 6).argmax(1), blunt.argmax(1))
+    assert torch.equal(sharpened(blunt, same, (6, 6)).argmax(0), blunt.argmax(0))
 
 
 def test_two_kinds_of_pixels_are_told_apart(halves):

@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from napari_mmtseg.engine import Learned, Prediction, Predictor, Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
-from napari_mmtseg.engine.borders import regions
 from napari_mmtseg.engine.devices import choose
 from napari_mmtseg.engine.halves import halves
 from napari_mmtseg.engine.losses import IGNORED
@@ -25,9 +23,10 @@ from napari_mmtseg.engine.networks import (
     set_weights,
     winners,
 )
+from napari_mmtseg.engine.refine import refined
+from napari_mmtseg.engine.refine.decision import decide, disagreement
 from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
-from napari_mmtseg.engine.sharpening import sharpened_groups
-from napari_mmtseg.engine.votes import decide, found_clusters, pooled, sureness
+from napari_mmtseg.engine.votes import found_clusters, sureness
 from napari_mmtseg.methods import NetworkMethod
 
 _LEAST_CONTRAST = 0.1
@@ -121,16 +120,21 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         plane = reduce(torch.from_numpy(pixels).to(device, dtype)[None], factor)
         seen = with_margin(plane, method)
         votes = torch.cat([network(seen).softmax(1) for network in networks])  # (V, q, y, x)
-        if method.vote_border:
-            found = regions(votes.mean(0), method.vote_border)
-            votes = pooled(votes, found.expand(len(votes), -1, -1))
-            # Regions are found at half the resolution, and have stairs for borders.
-            votes = functional.avg_pool2d(votes, 5, 1, 2, count_include_pad=False)
-        if method.sharpening_px:
-            radius = max(1, method.sharpening_px // factor)
-            seen = plane.expand(len(votes), -1, -1, -1)
-            votes = sharpened_groups(votes, groups, seen, radius, least)
-        return decide(votes[:, clusters], factor, pixels.shape[1:], label_of)
+        radius = max(1, method.sharpening_px // factor) if method.sharpening_px else 0
+        found = refined(
+            votes,
+            plane[0],
+            groups,
+            vote_border=method.vote_border,
+            radius=(radius, radius),
+            least_contrast=least,
+        )
+        shape = pixels.shape[1:]
+        labels = decide(found.votes[clusters], (factor, factor), shape)
+        if label_of is None:
+            return labels, None
+        factors = tuple(factor * n for n in found.reduction)
+        return labels, disagreement(found.voters[:, clusters], factors, shape, label_of)
 
     return predict
 

@@ -18,10 +18,12 @@ from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, bu
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.networks import freeze, get_weights, set_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
+from napari_mmtseg.engine.refine import refined
+from napari_mmtseg.engine.refine.decision import decide
+from napari_mmtseg.engine.refine.sharpening import sharpened
 from napari_mmtseg.engine.sampling import reduce
-from napari_mmtseg.engine.sharpening import sharpened, sharpened_groups
 from napari_mmtseg.engine.views import turn_back
-from napari_mmtseg.engine.votes import decide, found_clusters
+from napari_mmtseg.engine.votes import found_clusters
 from napari_mmtseg.methods import IIC
 
 _FROZEN_PIXELS = 2**18
@@ -145,7 +147,10 @@ def _learned(
         there = on_grid(weight, method.pooling) > 0  # (B, y, x)
         small = reduce(pixels, method.pooling)
         main, over = network(pixels)  # (B, k, y, x), (B, K, y, x)
-        main = sharpened(main, small, method.sharpening_px // method.pooling)
+        radius = (method.sharpening_px // method.pooling,) * 2
+        main = torch.stack(
+            [sharpened(one, seen, radius) for one, seen in zip(main, small, strict=True)]
+        )
         winners.append((main.argmax(1) * n_over + over.argmax(1))[there])
         colours.append(small.movedim(1, -1)[there])  # (n, C)
     clusters, means, sizes = found_clusters(torch.cat(winners), torch.cat(colours), n_main * n_over)
@@ -202,9 +207,10 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
         plane = torch.from_numpy(pixels).to(device, dtype)[None]
         main, over = network(plane)  # (1, k, y, x), (1, K, y, x)
         votes = main[:, mains] * over[:, overs]  # (1, P, y, x)
-        radius = method.sharpening_px // method.pooling
-        if groups is not None and radius:
-            votes = sharpened_groups(votes, groups, reduce(plane, method.pooling), radius)
-        return decide(votes, method.pooling, pixels.shape[1:], None)
+        if groups is not None:
+            radius = (method.sharpening_px // method.pooling,) * 2
+            small = reduce(plane, method.pooling)[0]
+            votes = refined(votes, small, groups, vote_border=0, radius=radius).votes[None]
+        return decide(votes[0], (method.pooling,) * 2, pixels.shape[1:]), None
 
     return predict

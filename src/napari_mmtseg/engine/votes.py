@@ -1,4 +1,4 @@
-"""Turn the votes of one or more networks into clusters and their disagreement."""
+"""Count votes: the most common label, how sure responses are, and the clusters that won."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from napari_mmtseg.engine.losses import IGNORED
 
-_STRIP_VALUES = 16_000_000
 _JUDGED_PIXELS = 20_000
 
 
@@ -58,68 +56,6 @@ def sureness(responses: Tensor) -> float:
     return math.exp((low + high) / 2)
 
 
-def pooled(votes: Tensor, regions: Tensor) -> Tensor:
-    """Give each pixel the mean votes of its region.
-
-    Parameters
-    ----------
-    votes : (B, K, Y, X) tensor
-    regions : (B, Y, X) tensor of int64
-        From 0; regions of different images have nothing in common.
-    """
-    count = int(regions.max()) + 1
-    first = torch.arange(len(regions), device=regions.device) * count
-    where = regions + first[:, None, None]  # unique over the batch
-    sums = votes.new_zeros(len(regions) * count, votes.shape[1])
-    sums.index_add_(0, where.flatten(), votes.movedim(1, -1).flatten(0, 2))
-    means = sums / where.flatten().bincount(minlength=len(sums)).clamp(min=1)[:, None]
-    return means[where].movedim(-1, 1)
-
-
-@torch.no_grad()
-def decide(
-    votes: Tensor,
-    factor: int,
-    shape: tuple[int, int],
-    label_of: NDArray[np.int64] | None,
-) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
-    """Enlarge the votes, take the winner of their mean, and measure how far they disagree.
-
-    Parameters
-    ----------
-    votes : (V, K, y, x) tensor
-        Probabilities that each of V voters gives to K clusters, at the working resolution.
-    factor : int
-        Working reduction.
-    shape : (Y, X)
-        Shape of the full plane.
-    label_of : (K,) int array, optional
-        The label of each cluster; asks for the disagreement.
-
-    Returns
-    -------
-    clusters : (Y, X) int64 array
-        In 0..K - 1.
-    disagreement : (Y, X) float32 array or None
-        Total variation distance between the two voters' probabilities of the labels, in 0..1.
-    """
-    clusters = np.empty(shape, np.int64)
-    disagreement = None if label_of is None else np.empty(shape, np.float32)
-    rows = max(1, _STRIP_VALUES // (votes[:, :, 0].numel() * factor * factor))
-    for top in range(0, votes.shape[2], rows):
-        strip = _enlarged(votes, top, min(top + rows, votes.shape[2]), factor)
-        strip = strip[:, :, : shape[0] - top * factor, : shape[1]]  # (V, K, Y', X)
-        here = slice(top * factor, top * factor + strip.shape[2])
-        clusters[here] = strip.sum(0).argmax(0).cpu().numpy()
-        if disagreement is not None and label_of is not None:
-            groups = torch.from_numpy(np.unique(label_of, return_inverse=True)[1])
-            grouped = strip.new_zeros((len(strip), int(groups.max()) + 1, *strip.shape[2:]))
-            grouped.index_add_(1, groups.to(strip.device), strip)
-            distance = (grouped[0] - grouped[1]).abs().sum(0) / 2
-            disagreement[here] = distance.clamp_(0, 1).cpu().numpy()
-    return clusters, disagreement
-
-
 def found_clusters(
     winners: Tensor, pixels: Tensor, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
@@ -147,14 +83,3 @@ def found_clusters(
     sizes = sizes[clusters]
     colours = (sums[clusters] / sizes[:, None]).float()
     return clusters.numpy(), colours.numpy(), sizes.numpy()
-
-
-def _enlarged(votes: Tensor, top: int, bottom: int, factor: int) -> Tensor:
-    """Enlarge working rows top..bottom bilinearly, looking one row beyond them."""
-    if factor == 1:
-        return votes[:, :, top:bottom]
-    first = max(0, top - 1)
-    strip = votes[:, :, first : bottom + 1]
-    strip = functional.interpolate(strip, scale_factor=factor, mode="bilinear")
-    start = (top - first) * factor
-    return strip[:, :, start : start + (bottom - top) * factor]

@@ -1,0 +1,115 @@
+"""Merge small regions across their weakest borders."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+_SMALL_PX = 4000
+"""Pixels, at half the working resolution, of a region below which its borders count less; of a
+region with the same side in a volume."""
+_ABSORBING = 0.1
+"""How much less: the power of their share of that size. So specks are absorbed first."""
+_INSIDE = 0.25
+"""How much the insides of two regions decide beside their border: a power."""
+_AT_ONCE = 0.25
+"""Share of the borders that are the weakest of both their regions which vanishes at once."""
+
+
+def merged(
+    small: NDArray[np.int64],
+    responses: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    weakest_border: float,
+    pixel: float = 1.0,
+) -> NDArray[np.int64]:
+    """Merge small regions across borders, the weakest first, until none is weaker than a limit.
+
+    One after the other would be slow. In each round the weaker ones of those borders vanish that
+    are the weakest of both their regions: others hardly change what these two would do next.
+
+    Parameters
+    ----------
+    small : (*spatial) array
+        The regions, numbered from 0 without gaps.
+    responses : (K, *spatial) array
+        Share of each cluster.
+    strength : (*spatial) array
+        How strong a border is at each pixel.
+    weakest_border : float
+        The limit.
+    pixel : float
+        Area or volume of a pixel.
+
+    Returns
+    -------
+    (S,) int64 array
+        The new number of each small region, from 0 without gaps.
+    """
+    count = int(small.max()) + 1
+    region = np.arange(count)
+    sizes = np.bincount(small.ravel(), minlength=count).astype(np.float64)
+    sums = np.stack([np.bincount(small.ravel(), one.ravel(), count) for one in responses], 1)
+    ends, lengths, totals = _borders(small, strength)
+    while len(ends):
+        a, b = ends
+        means = sums / sizes[:, None]
+        inside = chi_squared(means[a], means[b]) / 2
+        area = (np.minimum(sizes[a], sizes[b]) * pixel) ** (2 / small.ndim)
+        size = np.minimum(area / _SMALL_PX, 1)
+        heights = (totals / lengths) ** (1 - _INSIDE) * inside**_INSIDE * size**_ABSORBING
+        order = np.argsort(heights, kind="stable")
+        # In that order each region first comes up in its weakest border.
+        _, first = np.unique(ends[:, order].T.ravel(), return_index=True)
+        rank, times = np.unique(first // 2, return_counts=True)
+        mutual = order[rank[times == 2]]
+        vanishing = mutual[: math.ceil(len(mutual) * _AT_ONCE)]
+        vanishing = vanishing[heights[vanishing] < weakest_border]
+        if not len(vanishing):
+            break
+        a, b = ends[:, vanishing]
+        graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(count, count))
+        count, into = connected_components(graph, directed=False)
+        region = into[region]
+        sizes = np.bincount(into, sizes, count).astype(np.float64)
+        sums = np.stack([np.bincount(into, one, count) for one in sums.T], 1)
+        ends, lengths, totals = _joined(into[ends], lengths, totals, count)
+    return region.astype(np.int64)
+
+
+def chi_squared(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return twice the chi-squared distance of shares: (..., K) -> (...)."""
+    terms: NDArray[np.float64] = ((a - b) ** 2 / (a + b + 1e-6)).sum(-1)
+    return terms
+
+
+def _borders(
+    small: NDArray[np.int64], strength: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the pairs of neighbours (2, E), their borders' length, and summed strength (E,)."""
+    ends, values = [], []
+    for axis in range(small.ndim):
+        label, value = np.moveaxis(small, axis, 0), np.moveaxis(strength, axis, 0)
+        at = label[:-1] != label[1:]
+        ends.append(np.stack([label[:-1][at], label[1:][at]]))
+        values.append((value[:-1] + value[1:])[at] / 2)
+    totals = np.concatenate(values)
+    count = int(small.max()) + 1
+    return _joined(np.concatenate(ends, 1), np.ones(len(totals)), totals, count)
+
+
+def _joined(
+    ends: NDArray[np.int64], lengths: NDArray[np.float64], totals: NDArray[np.floating], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Add up the borders between the same two regions, and drop those within one."""
+    apart = ends[0] != ends[1]
+    low, high = np.sort(ends[:, apart], axis=0)
+    keys, which = np.unique(low.astype(np.int64) * count + high, return_inverse=True)
+    length, total = (
+        np.bincount(which, one[apart], len(keys)).astype(np.float64) for one in (lengths, totals)
+    )
+    return np.stack([keys // count, keys % count]).astype(np.int64), length, total
