@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 from torch import Tensor
+from torch.nn import functional
 
 from napari_mmtseg.engine.refine.merging import merged
 from napari_mmtseg.engine.refine.windows import box_mean, interpolated
@@ -99,7 +100,13 @@ def _strengths(responses: Tensor, unit: tuple[float, ...]) -> NDArray[np.float32
     """
     found = []
     for radius in _RADII:
-        mean = box_mean(responses, tuple(_reach(radius, size) for size in unit))
+        reach = tuple(_reach(radius, size) for size in unit)
+        # Beyond the border lies what is at the border.
+        pads = [n for n in reversed(reach) for _ in range(2)]
+        mean = box_mean(functional.pad(responses, pads, mode="replicate"), reach)
+        mean = mean[
+            :, *(slice(n, n + length) for n, length in zip(reach, responses.shape[1:], strict=True))
+        ]
         every = tuple(max(1, round(radius / size / _SAMPLES)) for size in unit)
         found.append(_strongest(mean.numpy(), _steps(radius, unit), every))
     return np.stack(found)
