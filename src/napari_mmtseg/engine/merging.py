@@ -53,7 +53,9 @@ def merges(
         """Rank the merges of one cluster: what comes first has the smaller number."""
         apart = ((colours - colours[one]) ** 2).sum(1)
         cost = apart * (weight * weight[one]) / (weight + weight[one])
-        rank: NDArray[np.int64] = cost.view(np.int64)  # the bits of positive numbers have the order of the numbers
+        rank: NDArray[np.int64] = cost.view(
+            np.int64
+        )  # the bits of positive numbers have the order of the numbers
         rank = np.where(groups == groups[one], rank + (_FIRST + 1), rank)
         if classes[one] > 0:
             alike = np.where(classes == classes[one], _FIRST, _NEVER)

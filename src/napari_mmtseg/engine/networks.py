@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
@@ -33,14 +34,15 @@ class Network(nn.Module):
 
     def __init__(self, n_channels: int, width: int, n_blocks: int, padded: bool = True) -> None:
         super().__init__()
-        conv3x3 = partial(nn.Conv2d, kernel_size=3, padding=int(padded))
+        conv3x3 = partial(nn.Conv2d, kernel_size=3, padding=int(padded), device="meta")
         self.conv1 = conv3x3(n_channels, width)
         self.bn1 = _norm(width)
         inner = range(n_blocks - 1)
         self.conv2 = nn.ModuleList(conv3x3(width, width) for _ in inner)
         self.bn2 = nn.ModuleList(_norm(width) for _ in inner)
-        self.conv3 = nn.Conv2d(width, width, 1)
+        self.conv3 = nn.Conv2d(width, width, 1, device="meta")
         self.bn3 = _norm(width)
+        leave_empty(self)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map pixels (B, C, Y, X) in 0..1 to responses (B, q, Y, X)."""
@@ -64,8 +66,33 @@ def winners(responses: Tensor) -> Tensor:
 
 
 def build(n_channels: int, method: NetworkMethod) -> Network:
-    """Build a network with random weights (PyTorch's default start)."""
+    """Build a network whose weights are still to be set."""
     return Network(n_channels, method.width, method.n_blocks, method.borders == "zero")
+
+
+def leave_empty(network: nn.Module) -> None:
+    """Give layers that were made on the meta device memory, but no values.
+
+    PyTorch's layers draw their first weights from its global generator, which belongs to the user
+    and is shared by all threads; made so, they draw nothing.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.to_empty(device="cpu")
+
+
+@torch.no_grad()
+def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
+    """Fill convolutions and linear layers at random, in PyTorch's default way.
+
+    Weights and biases are uniform within ``1 / sqrt(n)``, n the inputs of each output.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+            if layer.bias is not None:
+                bound = 1 / math.sqrt(layer.weight[0].numel())
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
 def set_weights(

@@ -17,7 +17,7 @@ from torch.nn import functional
 from napari_mmtseg.engine import Step
 from napari_mmtseg.engine.devices import drive
 from napari_mmtseg.engine.iic_loss import information_loss, lowest_loss
-from napari_mmtseg.engine.networks import freeze
+from napari_mmtseg.engine.networks import draw_weights, freeze, leave_empty
 from napari_mmtseg.engine.views import N_TURNS, relight, turn
 from napari_mmtseg.methods import ObjectIIC
 
@@ -50,14 +50,16 @@ class ObjectNetwork(nn.Module):
         widths = [n_channels, *(width * n for n in (1, 2, 4, 4))]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            conv = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            conv = nn.Conv2d(before, after, 3, padding=1, bias=False, device="meta")
             # Momentum 0 leaves the running statistics alone until `freeze` sets them.
             layers += [conv, nn.BatchNorm2d(after, momentum=0.0), nn.ReLU(inplace=True)]
             layers.append(nn.MaxPool2d(2))
         layers[-1] = nn.AdaptiveAvgPool2d(1)
         self.trunk = nn.Sequential(*layers, nn.Flatten())
-        self.heads = nn.ModuleList(nn.Linear(widths[-1], n_heads * n) for n in n_clusters)
+        linear = partial(nn.Linear, widths[-1], device="meta")
+        self.heads = nn.ModuleList(linear(n_heads * n) for n in n_clusters)
         self.n_heads = n_heads
+        leave_empty(self)
 
     def forward(self, crops: Tensor, head: int) -> list[Tensor]:
         """Map crops (B, C, S, S) to each sub-head's probabilities (B, K)."""
@@ -95,11 +97,11 @@ def _train(
     total = method.n_restarts * method.n_iterations
     results: list[tuple[float, Probabilities]] = []
     for restart in range(method.n_restarts):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
-            network = ObjectNetwork(
-                objects.shape[1], method.width, (method.n_groups, n_over), method.n_heads
-            )
+        seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+        network = ObjectNetwork(
+            objects.shape[1], method.width, (method.n_groups, n_over), method.n_heads
+        )
+        draw_weights(network, torch.Generator().manual_seed(seed))
         network.to(device, dtype)
         optimiser = torch.optim.Adam(network.parameters(), method.learning_rate)
         recent = torch.full((method.n_heads,), torch.nan)
