@@ -58,7 +58,7 @@ def merged(
     sizes = np.bincount(small.ravel(), minlength=count).astype(np.float64)
     sums = np.stack([np.bincount(small.ravel(), one.ravel(), count) for one in responses], 1)
     ends, lengths, totals = _borders(small, strength)
-    while len(ends):
+    while ends.size:
         a, b = ends
         means = sums / sizes[:, None]
         inside = chi_squared(means[a], means[b]) / 2
