@@ -110,7 +110,7 @@ def build(
     n_clusters = (method.n_labels, method.n_overclusters or min(5 * method.n_labels, 64))
     own = torch.Generator().manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
     network = SegmentationNetwork(n_channels, n_clusters, method.n_heads, method)
-    draw_weights(network, own)  # the authors' come after PyTorch's, as in their code
+    draw_weights(network, own)  # PyTorch's come first, so that a seed keeps its network
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=own)
