@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from napari_mmtseg.engine.sharpening import sharpened
 
 from napari_mmtseg import IIC, MMT, engine, load, segment, train
+from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import views
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.pairs import Drawer, on_grid
+from napari_mmtseg.engine.refine.sharpening import sharpened
+from napari_mmtseg.labelling import Labeller
 from napari_mmtseg.segmentation import segment_steps, train_steps
 
 QUICK = {
@@ -71,15 +72,15 @@ def test_light_changes_stay_in_range_and_zero_changes_nothing():
 
 
 def test_sharpening_brings_borders_to_the_edges_of_the_image():
-    pixels = torch.zeros(1, 1, 24, 24)
+    pixels = torch.zeros(1, 24, 24)
     pixels[..., 9:15, 9:15] = 1
-    blunt = torch.full((1, 2, 24, 24), 0.1)
-    blunt[:, 1, 7:17, 7:17] = 0.9
-    blunt[:, 0] = 1 - blunt[:, 1]
-    assert torch.equal(sharpened(blunt, pixels, 6).argmax(1), pixels[:, 0].long())
-    assert torch.equal(sharpened(blunt, pixels, 0), blunt)
+    blunt = torch.full((2, 24, 24), 0.1)
+    blunt[1, 7:17, 7:17] = 0.9
+    blunt[0] = 1 - blunt[1]
+    assert torch.equal(sharpened(blunt, pixels, (6, 6)).argmax(0), pixels[0].long())
+    assert torch.equal(sharpened(blunt, pixels, (0, 0)), blunt)
     same = torch.full_like(pixels, 0.5)
-    assert torch.equal(sharpened(blunt, same, 6).argmax(1), blunt.argmax(1))
+    assert torch.equal(sharpened(blunt, same, (6, 6)).argmax(0), blunt.argmax(0))
 
 
 def test_two_kinds_of_pixels_are_told_apart(halves):
@@ -209,7 +210,7 @@ def test_an_image_of_one_value_gets_one_label():
 
 
 def test_fewer_than_two_clusters_are_refused():
-    with pytest.raises(ValueError, match=r"Labels \(k\) \(n_labels\) must lie in 2 to 32, got 1"):
+    with pytest.raises(ValueError, match=r"Labels at most \(n_labels\) must lie in 2 to 32, got 1"):
         IIC(n_labels=1)
 
 
@@ -278,14 +279,15 @@ def test_a_few_strokes_name_the_labels_of_any_model_at_once(halves, method):
 
 
 def test_strokes_meet_the_clusters_with_sharpened_borders(halves, model):
-    pixels, _ = model.scaling.apply(halves[None])
-    each = engine.regrouped(model.weights, TINY, np.arange(model.n_clusters))
-    sharp = engine.predictor(each, TINY)(pixels)[0]
-    blunt = engine.predictor(each, replace(TINY, sharpening_px=0))(pixels)[0]
+    count = len(model.sizes)
+    each = engine.regrouped(model.weights, TINY, np.arange(count))
+    sharp, blunt = (
+        Labeller(one, weights=each).region(Frames(halves), 0) for one in (model, model.draft())
+    )
     # The two clusters between which sharpening moves the most pixels.
-    moved = np.zeros((model.n_clusters, model.n_clusters), int)
+    moved = np.zeros((count, count), int)
     np.add.at(moved, (blunt[sharp != blunt], sharp[sharp != blunt]), 1)
-    moved[~np.isin(np.arange(model.n_clusters), blunt[sharp == blunt])] = 0
+    moved[~np.isin(np.arange(count), blunt[sharp == blunt])] = 0
     before, after = np.unravel_index(moved.argmax(), moved.shape)
     assert moved[before, after] >= 2
     strokes = np.zeros(halves.shape, int)

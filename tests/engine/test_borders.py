@@ -5,19 +5,26 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from napari_mmtseg.engine.borders import regions
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg.engine import borders
+from napari_mmtseg.engine.refine.borders import halving, regions
+from napari_mmtseg.engine.refine.windows import pooled_grid
 
 
-def found(responses, weakest_border=0.7):
-    return regions(torch.from_numpy(responses), weakest_border).numpy()
+def found(responses, weakest_border=0.7, spacing=None):
+    """Find the regions and bring them to the resolution of the responses."""
+    factors = halving(responses.ndim - 1, spacing)
+    small = pooled_grid(torch.from_numpy(responses), factors)
+    labels = regions(small, weakest_border, spacing).numpy()
+    for axis, factor in enumerate(factors):
+        labels = labels.repeat(factor, axis=axis)
+    return labels[tuple(slice(n) for n in responses.shape[1:])]
 
 
 def soft(values, centres, width):
-    """Respond as clusters with these centres do: (Y, X) -> (K, Y, X), sums to 1."""
-    found = np.exp(-((values - np.reshape(centres, (-1, 1, 1))) ** 2) / (2 * width**2))
+    """Respond as clusters with these centres do: (*s) -> (K, *s), sums to 1."""
+    centres = np.reshape(centres, (-1, *(1,) * values.ndim))
+    found = np.exp(-((values - centres) ** 2) / (2 * width**2))
     return (found / found.sum(axis=0)).astype(np.float32)
 
 
@@ -96,16 +103,28 @@ def test_the_order_of_the_clusters_does_not_matter(blobs):
     assert (found(blobs[::-1].copy()) == found(blobs)).mean() > 0.99
 
 
-def test_no_region_crosses_a_blocks_border(blobs, monkeypatch):
-    whole = found(blobs)
-    monkeypatch.setattr(borders, "_BLOCK", 64)
-    labels = found(blobs)
-    assert not set(labels[:, :64].ravel()) & set(labels[:, 64:].ravel())
-    np.testing.assert_array_equal(found(blobs[:, :64, :64].copy()), labels[:64, :64])
-    assert whole[0, 0] == whole[0, -1]
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (2.5, 1, 1), (40, 1, 1)])
+def test_a_ball_and_its_ground_are_two_regions_of_a_volume(spacing):
+    z, y, x = np.mgrid[:48, :48, :48] - 23.5
+    z = z[:: round(spacing[0])] if spacing[0] < 10 else z[20:28:2]
+    y, x = y[: len(z)], x[: len(z)]
+    truth = np.sqrt((z if spacing[0] < 10 else 0) ** 2 + y**2 + x**2) < 14
+    labels = found(soft(truth * 1.0, np.linspace(0, 1, 4), 0.1), 0.4, spacing)
+    assert labels.max() == 1
+    inside = labels == labels[len(z) // 2, 24, 24]
+    assert (inside & truth).sum() / (inside | truth).sum() > 0.75
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (5, 5), (33, 50)])
+def test_the_number_of_threads_does_not_matter(blobs):
+    one = found(blobs, 0.1)
+    try:
+        torch.set_num_threads(2)
+        assert_array_equal(found(blobs, 0.1), one)
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (5, 5), (33, 50), (1, 5, 9), (4, 1, 3)])
 @pytest.mark.parametrize("n_clusters", [1, 3])
 def test_small_odd_and_flat_planes_are_one_region(shape, n_clusters):
     labels = found(np.full((n_clusters, *shape), 1 / n_clusters, np.float32))

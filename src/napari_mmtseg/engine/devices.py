@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
@@ -77,6 +78,8 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _USUAL = {_M_MMAP_THRESHOLD: 32 * 2**20, _M_TRIM_THRESHOLD: 64 * 2**20}
 _KEPT = 2**31 - 1
+_counting = threading.Lock()
+_n_keeping = 0
 
 
 @contextlib.contextmanager
@@ -84,19 +87,26 @@ def _memory_kept() -> Iterator[None]:
     """Let the C library keep freed memory during a training, and give it back at the end.
 
     By default glibc hands large tensors back to the kernel at each step and gets them anew, which
-    takes up to half of the time. Other C libraries are left alone.
+    takes up to half of the time. Other C libraries are left alone. Of trainings in several threads,
+    the last one to end gives it back.
     """
+    global _n_keeping
     try:
         library = ctypes.CDLL(None)
         adjust, give_back = library.mallopt, library.malloc_trim
     except (AttributeError, OSError, TypeError):
         yield
         return
-    for threshold in _USUAL:
-        adjust(threshold, _KEPT)
+    with _counting:
+        _n_keeping += 1
+        for threshold in _USUAL:
+            adjust(threshold, _KEPT)
     try:
         yield
     finally:
-        for threshold, value in _USUAL.items():
-            adjust(threshold, value)
-        give_back(0)
+        with _counting:
+            _n_keeping -= 1
+            if not _n_keeping:
+                for threshold, value in _USUAL.items():
+                    adjust(threshold, value)
+                give_back(0)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage import segmentation
 
 from napari_mmtseg.methods import Felzenszwalb
+
+_ALONE = threading.Lock()
 
 
 def regions(pixels: NDArray[np.float32], method: Felzenszwalb) -> NDArray[np.int64]:
@@ -26,9 +31,7 @@ def regions(pixels: NDArray[np.float32], method: Felzenszwalb) -> NDArray[np.int
     (Y, X) int64 array
         Numbered from 0; they mean nothing in another plane.
     """
-    with warnings.catch_warnings():
-        # Three channels are no limit: differences are taken over all of them.
-        warnings.filterwarnings("ignore", message="Got image with third dimension")
+    with _unwarned() if len(pixels) > 3 else nullcontext():
         found: NDArray[np.int64] = segmentation.felzenszwalb(
             pixels.transpose(1, 2, 0),
             scale=method.scale,
@@ -37,3 +40,14 @@ def regions(pixels: NDArray[np.float32], method: Felzenszwalb) -> NDArray[np.int
             channel_axis=-1,
         )
     return found
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Keep scikit-image from warning of many channels: differences are taken over all of them.
+
+    What is ignored is a setting of the whole process, so that threads take turns.
+    """
+    with _ALONE, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Got image with third dimension")
+        yield

@@ -25,9 +25,9 @@ def halves(
 
     Parameters
     ----------
-    clusters : sequence of (Y, X) integer arrays
+    clusters : sequence of (Y, X) or (Z, Y, X) integer arrays
         In 0..K - 1, or -1 where a pixel does not count.
-    pixels : sequence of (C, Y, X) arrays
+    pixels : sequence of (C, Y, X) or (C, Z, Y, X) arrays
     count : int
         Number of clusters K, each in use.
 
@@ -48,10 +48,10 @@ def halves(
     for found, values in zip(clusters, pixels, strict=True):
         own = np.where(found < 0, count, found).astype(np.int64)
         sizes += np.bincount(own.ravel(), minlength=number)
-        smooth = uniform_filter(values, (1, 3, 3), mode="nearest")
+        smooth = uniform_filter(values, (1, *(3,) * own.ndim), mode="nearest")
         for channel, one in enumerate(values):
             sums[:, channel] += np.bincount(own.ravel(), one.ravel(), minlength=number)
-        for axis in (0, 1):
+        for axis in range(own.ndim):
             before, after = (np.delete(own, end, axis) for end in (-1, 0))
             pair = (before * number + after).ravel()
             step = np.abs(np.diff(smooth, axis=axis + 1)).sum(0).ravel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mmtseg.engine import Weights
-from napari_mmtseg.engine.networks import set_weights
+from napari_mmtseg.engine.networks import drawn, set_weights
 from napari_mmtseg.methods import IIC
 
 MAIN, OVER = 0, 1
@@ -46,16 +47,18 @@ class SegmentationNetwork(nn.Module):
         super().__init__()
         self.sobel, self.pooling = method.sobel, method.pooling
         widths = [n_channels + 2 * method.sobel, *(method.width * n for n in (1, 2, 4, 4, 8, 8))]
+        conv3x3 = partial(nn.Conv2d, kernel_size=3, bias=False)
         layers: list[nn.Module] = []
         for number, dilation in enumerate((1, 1, 1, 1, 2, 2)):
             before, after = widths[number : number + 2]
-            conv = nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation, bias=False)
+            conv = conv3x3(before, after, padding=dilation, dilation=dilation)
             # Momentum 0 leaves the running statistics alone until `freeze` sets them.
             layers += [conv, nn.BatchNorm2d(after, momentum=0.0), nn.ReLU(inplace=True)]
             if number == 1:
                 layers.append(nn.MaxPool2d(method.pooling, ceil_mode=True))
         self.trunk = nn.Sequential(*layers)
-        heads = [nn.Conv2d(widths[-1], n_heads * count, 1, bias=False) for count in n_clusters]
+        conv1x1 = partial(nn.Conv2d, kernel_size=1, bias=False)
+        heads = [conv1x1(widths[-1], n_heads * count) for count in n_clusters]
         self.heads: Sequence[nn.Conv2d] = cast(Sequence[nn.Conv2d], nn.ModuleList(heads))
         self.n_heads = n_heads
 
@@ -109,12 +112,12 @@ def build(
         If the initial weights do not fit the network.
     """
     n_clusters = (method.n_labels, method.n_overclusters or min(5 * method.n_labels, 64))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
-        network = SegmentationNetwork(n_channels, n_clusters, method.n_heads, method)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    own = torch.Generator().manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
+    make = partial(SegmentationNetwork, n_channels, n_clusters, method.n_heads, method)
+    network = drawn(make, own)  # PyTorch's weights come first, so that a seed keeps its network
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=own)
     if initial is not None:
         set_weights(network, initial)
     return network

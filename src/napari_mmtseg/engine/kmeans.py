@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 from sklearn.cluster import KMeans as Clustering
-from threadpoolctl import threadpool_limits
 
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import (
@@ -25,6 +24,7 @@ from napari_mmtseg.engine import (
     Training,
     Weights,
 )
+from napari_mmtseg.engine.fitting import fit
 from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
 from napari_mmtseg.methods import KMeans
 
@@ -67,17 +67,15 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
     total = 1 if start is not None else method.n_restarts
     best = None
     for restart in range(total):
-        fit = Clustering(
+        clustering = Clustering(
             k if start is None else len(start),
             init="k-means++" if start is None else start,
             n_init=1,
             random_state=(method.seed + restart) % 2**32,
         )
-        # Sums by several threads differ in their last bits from run to run.
-        with threadpool_limits(limits=1, user_api="openmp"):
-            fit.fit(values, sample_weight=counts)
-        if best is None or fit.inertia_ < best.inertia_:
-            best = fit
+        fit(clustering, values, counts)
+        if best is None or clustering.inertia_ < best.inertia_:
+            best = clustering
         weights = {
             "clusters": best.cluster_centers_,
             "lab": np.array(lab),

@@ -8,6 +8,8 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+_FIRST, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+
 
 def merges(
     colours: NDArray[np.floating],
@@ -43,26 +45,53 @@ def merges(
     """
     colours, weight = colours.astype(np.float64), np.maximum(sizes, 1e-9).astype(np.float64)
     classes = classes.copy()
-    groups = np.arange(len(sizes)) if groups is None else groups
-    alive = np.ones(len(sizes), bool)
+    count = len(sizes)
+    groups = np.arange(count) if groups is None else groups
+    alive = np.ones(count, bool)
+
+    def keys(one: int) -> NDArray[np.int64]:
+        """Rank the merges of one cluster: what comes first has the smaller number."""
+        apart = ((colours - colours[one]) ** 2).sum(1)
+        cost = apart * (weight * weight[one]) / (weight + weight[one])
+        rank: NDArray[np.int64] = cost.view(
+            np.int64
+        )  # the bits of positive numbers have the order of the numbers
+        rank = np.where(groups == groups[one], rank + (_FIRST + 1), rank)
+        if classes[one] > 0:
+            alike = np.where(classes == classes[one], _FIRST, _NEVER)
+            rank = np.where(classes > 0, alike, rank)
+        rank[~alive] = _NEVER
+        rank[one] = _NEVER
+        return rank
+
+    # Of each pair the key stands in the row of the first; each row remembers its smallest.
+    table = np.triu(np.stack([keys(one) for one in range(count)]))
+    table[np.tril_indices(count)] = _NEVER
+    place, rows = table.argmin(1), np.arange(count)
+    least = table[rows, place]
     order: list[tuple[int, int]] = []
-    while True:
-        apart = ((colours[:, None] - colours[None]) ** 2).sum(-1)  # (K, K)
-        cost = apart * weight[:, None] * weight / (weight[:, None] + weight)
-        cost[groups[:, None] == groups] -= cost.max() + 1
-        both = (classes[:, None] > 0) & (classes > 0)
-        cost[both] = np.where(classes[:, None] == classes, -np.inf, np.inf)[both]
-        cost[~(alive[:, None] & alive)] = np.inf
-        np.fill_diagonal(cost, np.inf)
-        if (cost == np.inf).all():
-            return np.array(order, np.int64).reshape(-1, 2)
-        into, gone = sorted(int(i) for i in np.unravel_index(cost.argmin(), cost.shape))
+    while least[into := int(least.argmin())] != _NEVER:
+        gone = int(place[into])
         share = weight[[into, gone]] / (weight[into] + weight[gone])
         colours[into] = share[0] * colours[into] + share[1] * colours[gone]
         weight[into] += weight[gone]
         classes[into] = max(classes[into], classes[gone])
         alive[gone] = False
         order.append((into, gone))
+
+        rank = keys(into)
+        table[gone], table[:, gone] = _NEVER, _NEVER
+        table[into, into + 1 :], table[:into, into] = rank[into + 1 :], rank[:into]
+        stale = (place == into) | (place == gone)
+        stale[[into, gone]] = True
+        nearer = (rank[:into] < least[:into]) | (
+            (rank[:into] == least[:into]) & (place[:into] > into)
+        )
+        stale[:into] |= nearer
+        again = np.flatnonzero(stale)
+        place[again] = table[again].argmin(1)
+        least[again] = table[again, place[again]]
+    return np.array(order, np.int64).reshape(-1, 2)
 
 
 def cut(
@@ -80,10 +109,14 @@ def cut(
         the largest label first.
     """
     group = np.arange(len(sizes))
-    for into, gone in order:
-        one_class = classes[gone] > 0 and classes[group == into].max() == classes[gone]
-        if len(np.unique(group)) > n_labels or one_class:
-            group[group == gone] = into
+    left, merged, classed = len(sizes), [], classes.tolist()
+    for into, gone in order.tolist():
+        if left > n_labels or classed[gone] == classed[into] > 0:
+            merged.append((into, gone))
+            classed[into] = max(classed[into], classed[gone])
+            left -= 1
+    for into, gone in reversed(merged):
+        group[gone] = group[into]
     names, group = np.unique(group, return_inverse=True)
     total = np.bincount(group, weights=sizes, minlength=len(names))
     number = np.zeros(len(names), np.int64)
@@ -137,8 +170,8 @@ def _scatter(
     colours: NDArray[np.floating], sizes: NDArray[np.integer], labels: NDArray[np.int64]
 ) -> float:
     """Return the sum of squares of the clusters' colours around their labels' means."""
-    names, labels = np.unique(labels, return_inverse=True)  # a class may be any large number
+    names, own = np.unique(labels, return_inverse=True)
     sums = np.zeros((len(names), colours.shape[1]))
-    np.add.at(sums, labels, colours * sizes[:, None])
-    means = sums / np.maximum(np.bincount(labels, sizes), 1e-9)[:, None]
-    return float((sizes[:, None] * (colours - means[labels]) ** 2).sum())
+    np.add.at(sums, own, colours * sizes[:, None])
+    means = sums / np.maximum(np.bincount(own, sizes), 1e-9)[:, None]
+    return float((sizes[:, None] * (colours - means[own]) ** 2).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -102,9 +103,29 @@ def winners(responses: Tensor) -> Tensor:
 
 
 def build(n_channels: int, n_axes: int, method: NetworkMethod) -> Network:
-    """Build a network with random weights (PyTorch's default start)."""
+    """Build a network; see `drawn` and `with_weights` for its weights."""
     padded = method.padding == "zero"
     return Network(n_channels, n_axes, method.width, method.n_blocks, padded)
+
+
+@torch.no_grad()
+def drawn(make: Callable[[], N], generator: torch.Generator) -> N:
+    """Build a network with random weights, in PyTorch's default way.
+
+    PyTorch's layers draw their first weights from its global generator, which belongs to the user
+    and is shared by all threads; here they draw from a generator of their own. Weights and biases
+    are uniform within ``1 / sqrt(n)``, n the inputs of each output.
+    """
+    network = _empty(make, torch.get_default_dtype())
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d | nn.Linear):
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+            if layer.bias is not None:
+                bound = 1 / math.sqrt(layer.weight[0].numel())
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        elif isinstance(layer, Norm):
+            layer.reset_parameters()
+    return network
 
 
 def set_weights(
@@ -142,15 +163,24 @@ def with_weights(
     ValueError
         If a parameter is missing, unknown, or of another shape.
     """
+    network = _empty(make, dtype, partial(_check_fit, weights=weights, frozen=True))
+    set_weights(network, weights, frozen=True)
+    network.eval()
+    return network
+
+
+def _empty(
+    make: Callable[[], N], dtype: torch.dtype, check: Callable[[N], None] = lambda network: None
+) -> N:
+    """Build a network without values; it takes memory only once it is checked."""
     with torch.device("meta"):
         network = make()
-    _check_fit(network, weights, frozen=True)
+    check(network)
     # As `to_empty` does, which would load half of PyTorch's compiler, a second's work.
     network.to(dtype)._apply(  # type: ignore[no-untyped-call]
         lambda one: torch.empty(one.shape, dtype=one.dtype)
     )
-    set_weights(network, weights, frozen=True)
-    return network.eval()
+    return network
 
 
 def get_weights(network: nn.Module) -> dict[str, NDArray[np.generic]]:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from napari_mmtseg.engine import Step
 from napari_mmtseg.engine.devices import drive
 from napari_mmtseg.engine.iic_loss import information_loss, lowest_loss
-from napari_mmtseg.engine.networks import freeze
+from napari_mmtseg.engine.networks import drawn, freeze
 from napari_mmtseg.engine.views import N_TURNS, relight, turn
 from napari_mmtseg.methods import ObjectIIC
 
@@ -95,11 +95,10 @@ def _train(
     total = method.n_restarts * method.n_iterations
     results: list[tuple[float, Probabilities]] = []
     for restart in range(method.n_restarts):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31 - 1, (1,), generator=generator)))
-            network = ObjectNetwork(
-                objects.shape[1], method.width, (method.n_groups, n_over), method.n_heads
-            )
+        seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+        n_clusters = (method.n_groups, n_over)
+        make = partial(ObjectNetwork, objects.shape[1], method.width, n_clusters, method.n_heads)
+        network = drawn(make, torch.Generator().manual_seed(seed))
         network.to(device, dtype)
         optimiser = torch.optim.Adam(network.parameters(), method.learning_rate)
         recent = torch.full((method.n_heads,), torch.nan)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from sklearn.cluster import KMeans as Clustering
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
 from napari_mmtseg.engine import Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
+from napari_mmtseg.engine.fitting import fit
 from napari_mmtseg.engine.losses import IGNORED
-from napari_mmtseg.engine.networks import Convolution, Network, Norm, build, set_weights
+from napari_mmtseg.engine.networks import (
+    Convolution,
+    Network,
+    Norm,
+    build,
+    drawn,
+    set_weights,
+)
 from napari_mmtseg.engine.sampling import Batch, Working, survey
 from napari_mmtseg.methods import NetworkMethod
 
@@ -53,9 +61,9 @@ def start(
     networks = []
     for number in range(count):
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(number if method.start == "image" else seed)
-            networks.append(build(pixels.shape[1], pixels.ndim - 2, method).to(pixels))
+        own = torch.Generator().manual_seed(number if method.start == "image" else seed)
+        make = partial(build, pixels.shape[1], pixels.ndim - 2, method)
+        networks.append(drawn(make, own).to(pixels))
         if initial is not None:
             set_weights(networks[number], initial[number])
     if initial is None and method.start == "image":
@@ -164,8 +172,7 @@ def _centres(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if len(distinct) <= k:
         centres, variance = distinct[np.arange(k) % len(distinct)], 0.0
     else:
-        with threadpool_limits(limits=1, user_api="openmp"):
-            found = Clustering(k, n_init=1, random_state=0).fit(fitted)
+        found = fit(Clustering(k, n_init=1, random_state=0), fitted)
         centres, variance = found.cluster_centers_, found.inertia_ / fitted.size
     return torch.from_numpy(centres).to(rows), torch.tensor(max(variance, 1e-6)).to(rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,10 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 from torch import Tensor
-from torch.nn import functional
 
 from napari_mmtseg.engine.refine.merging import merged
-from napari_mmtseg.engine.refine.windows import box_mean, interpolated
+from napari_mmtseg.engine.refine.windows import interpolated
 
 _RADII = (1, 2, 4, 8)
 """Of the windows, at half the working resolution: small ones place a border, large see texture."""
@@ -74,23 +74,23 @@ def regions(
     unit = tuple(
         size * factor / 2 for size, factor in zip(spacing or (1.0,) * ndim, factors, strict=True)
     )
-    responses = responses.float().cpu()
-    strengths = _strengths(responses, unit)  # (R, *half)
+    shares = responses.float().cpu().numpy()
+    strengths = _strengths(shares, unit)  # (R, *half)
     # Large windows would leave no valley inside of small things.
     sigma = [_SMOOTHING / size for size in unit]
     fine = ndimage.gaussian_filter(strengths[:_FINE].mean(axis=0), sigma, mode="nearest")
     small = watershed(fine).astype(np.int64)
     small = np.maximum(small - 1, 0)  # a flat plane has no valley
-    into = merged(small, responses.numpy(), strengths.mean(axis=0), weakest_border, math.prod(unit))
+    into = merged(small, shares, strengths.mean(axis=0), weakest_border, math.prod(unit))
     return torch.from_numpy(into[small])
 
 
-def _strengths(responses: Tensor, unit: tuple[float, ...]) -> NDArray[np.float32]:
+def _strengths(responses: NDArray[np.float32], unit: tuple[float, ...]) -> NDArray[np.float32]:
     """Return how much the sides of each pixel differ in windows of each size, 0 to 1.
 
     Parameters
     ----------
-    responses : (K, *half) tensor
+    responses : (K, *half) array
     unit : tuple of float
         Size of a pixel along each axis, where 1 is what radii are counted in.
 
@@ -100,15 +100,15 @@ def _strengths(responses: Tensor, unit: tuple[float, ...]) -> NDArray[np.float32
     """
     found = []
     for radius in _RADII:
-        reach = tuple(_reach(radius, size) for size in unit)
-        # Beyond the border lies what is at the border.
-        pads = [n for n in reversed(reach) for _ in range(2)]
-        mean = box_mean(functional.pad(responses, pads, mode="replicate"), reach)
-        mean = mean[
-            :, *(slice(n, n + length) for n, length in zip(reach, responses.shape[1:], strict=True))
-        ]
+        sides = [2 * _reach(radius, size) + 1 for size in unit]
+        # Threads that each take a plane need not wait for each other after every operation.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            planes = pool.map(
+                partial(ndimage.uniform_filter, size=sides, mode="nearest"), responses
+            )
+            mean = np.stack(list(planes))
         every = tuple(max(1, round(radius / size / _SAMPLES)) for size in unit)
-        found.append(_strongest(mean.numpy(), _steps(radius, unit), every))
+        found.append(_strongest(mean, _steps(radius, unit), every))
     return np.stack(found)
 
 

@@ -18,6 +18,9 @@ _INSIDE = 0.25
 """How much the insides of two regions decide beside their border: a power."""
 _AT_ONCE = 0.25
 """Share of the borders that are the weakest of both their regions which vanishes at once."""
+_LARGER, _ALIKE = 8, 1.1
+"""So many times larger regions hardly change by small ones: they absorb several at once whose
+borders are so alike in strength."""
 
 
 def merged(
@@ -55,7 +58,7 @@ def merged(
     sizes = np.bincount(small.ravel(), minlength=count).astype(np.float64)
     sums = np.stack([np.bincount(small.ravel(), one.ravel(), count) for one in responses], 1)
     ends, lengths, totals = _borders(small, strength)
-    while len(ends):
+    while ends.size:
         a, b = ends
         means = sums / sizes[:, None]
         inside = chi_squared(means[a], means[b]) / 2
@@ -64,10 +67,15 @@ def merged(
         heights = (totals / lengths) ** (1 - _INSIDE) * inside**_INSIDE * size**_ABSORBING
         order = np.argsort(heights, kind="stable")
         # In that order each region first comes up in its weakest border.
-        _, first = np.unique(ends[:, order].T.ravel(), return_index=True)
+        named, first = np.unique(ends[:, order].T.ravel(), return_index=True)
         rank, times = np.unique(first // 2, return_counts=True)
         mutual = order[rank[times == 2]]
         vanishing = mutual[: math.ceil(len(mutual) * _AT_ONCE)]
+        weakest = order[first // 2]  # of each region that is named
+        beside = ends[:, weakest].sum(0) - named
+        absorbed = sizes[named] * _LARGER <= sizes[beside]
+        absorbed &= heights[weakest] <= heights[vanishing[-1]] * _ALIKE
+        vanishing = np.union1d(vanishing, weakest[absorbed])
         vanishing = vanishing[heights[vanishing] < weakest_border]
         if not len(vanishing):
             break

@@ -120,8 +120,9 @@ def _round(
         spread = within if spread is None else spread + within
         lowest = mean if lowest is None else torch.minimum(lowest, mean)
         highest = mean if highest is None else torch.maximum(highest, mean)
-        share[cluster] = enlarged_grid(there, coarse, shape)[0]
-        gap = enlarged_grid(mean, coarse, shape) - pixels
+        wide = enlarged_grid(torch.cat([mean, there]), coarse, shape)  # (C + 1, *spatial)
+        share[cluster] = wide[-1]
+        gap = wide[:-1] - pixels
         torch.sum(gap.square_(), 0, out=apart[cluster])
     assert lowest is not None
     assert highest is not None

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+_AT_ONCE = 4
+"""So many planes at a time hardly need memory of their own."""
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -85,11 +87,11 @@ def doubled_smoothly(values: Tensor, factors: tuple[int, ...], shape: tuple[int,
     (N, *shape) tensor
     """
     found = values.new_empty(len(values), *shape)
-    for one, large in zip(values, found, strict=True):  # one at a time stays in the cache
+    for some, large in zip(values.split(_AT_ONCE), found.split(_AT_ONCE), strict=True):
         for axis in reversed(range(len(factors))):
             if factors[axis] == 2:
-                one = _doubled(one, axis)
-        large.copy_(one[tuple(slice(n) for n in shape)])
+                some = _doubled(some, axis + 1)
+        large.copy_(some[:, *(slice(n) for n in shape)])
     return found
 
 
