@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -15,6 +15,7 @@ from skimage.filters import threshold_otsu
 
 from napari_mmtseg import segment
 from napari_mmtseg.methods import METHODS, Felzenszwalb, KMeans, method_from_dict
+from napari_mmtseg.settings import SeededMethod
 
 Settings = dict[str, Any]
 
@@ -111,7 +112,10 @@ def labels_of(variant: str, image: NDArray[Any], axes: str, seed: int) -> NDArra
         return _otsu(image, axes)
     with warnings.catch_warnings():  # an image of one colour is no news here
         warnings.simplefilter("ignore", UserWarning)
-        return segment(image, method_from_dict({**settings, "seed": seed}), axes=axes)
+        method = method_from_dict(settings)
+        if isinstance(method, SeededMethod):
+            method = replace(method, seed=seed)
+        return segment(image, method, axes=axes)
 
 
 def warm_up(variant: str) -> None:

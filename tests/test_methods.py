@@ -56,14 +56,14 @@ def test_defaults_are_valid_and_explained(cls):
 @every_class
 def test_presets_are_valid_and_unknown_ones_refused(cls):
     for name in cls.presets:
-        assert cls.preset(name, seed=3).seed == 3
+        assert cls.preset(name, intensity="full").intensity == "full"
     with pytest.raises(ValueError, match="has the presets default"):
         cls.preset("none such")
 
 
 @every_class
 def test_settings_survive_json(cls):
-    for method in (cls(), quick(cls, seed=7), *map(cls.preset, cls.presets)):
+    for method in (cls(), quick(cls, intensity="full"), *map(cls.preset, cls.presets)):
         assert method_from_dict(json.loads(json.dumps(method.to_dict()))) == method
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Frames:
     def __init__(
         self, image: ArrayLike, axes: str | Sequence[str] | None = None, *, volumes: bool = False
     ) -> None:
-        data = _array(image)
+        data = _array(image, "image")
         self.axes = _checked_axes(data, axes)
         self.data: Any = data
         self.is_rgb = "S" in self.axes
@@ -146,7 +147,7 @@ class Frames:
         TypeError, ValueError
             If it holds other numbers or has another shape.
         """
-        side = _array(image)
+        side = _array(image, what)
         if np.dtype(side.dtype).kind not in "biu":
             raise TypeError(f"The {what} must hold whole numbers, got dtype {side.dtype}")
         if tuple(side.shape) != self.shape:
@@ -331,17 +332,21 @@ class Scaling:
         return scaled
 
 
-def _array(image: Any) -> Any:
+def _array(image: Any, what: str) -> Any:
     """Return something with a shape, a dtype of numpy's and slices."""
     if hasattr(image, "detach"):  # a tensor of PyTorch, which need not be installed
         image = image.detach()
-    if not (hasattr(image, "dtype") and hasattr(image, "shape")):
-        return np.asarray(image)
+    if hasattr(image, "dtype") and hasattr(image, "shape"):
+        with contextlib.suppress(TypeError):
+            np.dtype(image.dtype)
+            return image
     try:
-        np.dtype(image.dtype)
-    except TypeError:
         return np.asarray(image)
-    return image
+    except (TypeError, ValueError, RuntimeError) as error:
+        cure = "call .float().cpu() on a tensor that is elsewhere or of another kind"
+        if isinstance(image, list | tuple):
+            cure = "all rows must have the same length"
+        raise TypeError(f"The {what} cannot be read as an array of numbers: {cure}") from error
 
 
 def _wide(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
@@ -365,6 +370,8 @@ def _checked_axes(data: Any, axes: str | Sequence[str] | None) -> str:
             )
         axes = "YX"
     if not isinstance(axes, str):
+        if not isinstance(axes, Sequence):
+            raise TypeError(f"The axes must be letters such as 'ZYX', got {axes!r}")
         axes = "".join(map(str, axes))
     axes = axes.upper()
     unknown = [a for a in axes if a not in _MEANING]

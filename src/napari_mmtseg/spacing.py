@@ -9,6 +9,7 @@ from napari_mmtseg.methods import SpatialMethod
 from napari_mmtseg.settings import Method
 
 _DEEPEST = 2.0
+_EXTREME = 1000.0
 _ALIKE = 1.25
 """Voxels whose depth differs by less count as of one shape."""
 
@@ -28,7 +29,10 @@ def relative(spacing: Sequence[float] | None) -> tuple[float, float, float]:
     """
     if spacing is None:
         return (1.0, 1.0, 1.0)
-    sizes = tuple(float(one) for one in spacing)
+    try:
+        sizes = tuple(float(one) for one in spacing)
+    except (TypeError, ValueError):
+        sizes = ()
     if len(sizes) != 3 or not all(math.isfinite(one) and one > 0 for one in sizes):
         raise ValueError(
             "The voxel's size (spacing) must be three numbers above 0, along Z, Y and X, for "
@@ -39,11 +43,25 @@ def relative(spacing: Sequence[float] | None) -> tuple[float, float, float]:
 
 
 def works_in_volumes(method: Method, axes: str, spacing: Sequence[float] | None) -> bool:
-    """Tell whether a method looks along Z in an image of these axes."""
+    """Tell whether a method looks along Z in an image of these axes.
+
+    Raises
+    ------
+    ValueError
+        If it is to, and the voxels are too flat or too deep for that.
+    """
     if "Z" not in axes or not isinstance(method, SpatialMethod) or method.work_in == "planes":
         return False
     shape = relative(spacing)
-    return method.work_in == "volume" or (spacing is not None and shape[0] <= _DEEPEST)
+    if method.work_in == "automatic" and (spacing is None or shape[0] > _DEEPEST):
+        return False
+    if not 1 / _EXTREME <= min(shape) <= max(shape) <= _EXTREME:
+        raise ValueError(
+            f"The sides of a voxel (spacing) must differ by less than a factor of {_EXTREME:.0f} "
+            f"for work in a volume, got {tuple(spacing or ())}: correct them, or choose "
+            "work_in='planes'"
+        )
+    return True
 
 
 def check_alike(known: Sequence[float], given: Sequence[float] | None) -> None:

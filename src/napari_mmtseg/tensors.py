@@ -139,7 +139,7 @@ def _parsed(header: bytes) -> tuple[list[Part], Any]:
         parts, offset = [], 0
         for name, entry in entries.items():
             part = Part(name, entry["dtype"], tuple(entry["shape"]))
-            if len(part.shape) > 4 or not all(type(n) is int and n >= 0 for n in part.shape):
+            if len(part.shape) > 5 or not all(type(n) is int and n >= 0 for n in part.shape):
                 raise ValueError(f"{name[:80]} has an odd shape")
             if entry["data_offsets"] != [offset, offset + part.size] or len(entry) != 3:
                 raise ValueError(f"{name[:80]} does not follow the array before it")

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg import segment
-from napari_mmtseg.methods import METHODS
+from napari_mmtseg.methods import METHODS, SpatialMethod
 
 QUICK = {"n_iterations": 2, "width": 5, "n_blocks": 1, "n_restarts": 1, "n_heads": 1, "min_size": 3}
 TYPES = ["?", "u1", "<u2", ">u2", ">u4", "<u8", "i1", ">i2", "<i4", ">i8"]
@@ -35,6 +35,7 @@ class Call:
 
     image: object
     axes: str
+    spacing: tuple[float, ...] | None
     mask: np.ndarray | None
     scribbles: np.ndarray | None
     counted: np.ndarray
@@ -47,7 +48,8 @@ class Call:
 
     @property
     def options(self):
-        return {"axes": self.axes, "mask": self.mask, "scribbles": self.scribbles}
+        names = ("axes", "spacing", "mask", "scribbles")
+        return {name: getattr(self, name) for name in names}
 
 
 @st.composite
@@ -56,7 +58,7 @@ def axes_and_shapes(draw):
     letters += draw(st.sampled_from(["", "", "C", "S"]))
     letters = draw(st.permutations(letters))
     few, sides = st.integers(1, 2), st.integers(2, 11)
-    lengths = {"T": few, "Z": few, "C": st.integers(1, 5), "S": st.integers(3, 4)}
+    lengths = {"T": few, "Z": st.integers(1, 4), "C": st.integers(1, 5), "S": st.integers(3, 4)}
     return "".join(letters), tuple(draw(lengths.get(letter, sides)) for letter in letters)
 
 
@@ -131,13 +133,18 @@ def calls(draw, takes_scribbles):
         painted = rng.random(counted.shape) < draw(st.sampled_from([0.05, 0.3, 1]))
         scribbles = np.where(painted, rng.choice(some, counted.shape), 0)
         scribbles = scribbles.astype(draw(st.sampled_from(["<i8", ">i8", "<i4", "u1"])))
-    return Call(image, axes, mask, scribbles, counted)
+    sizes = [(1, 1, 1), (3, 1, 1), (0.4, 0.2, 0.3), (1e-9, 1, 1), (1e9, 1e-9, 1)]
+    spacing = draw(st.sampled_from([None, *sizes]))
+    return Call(image, axes, spacing, mask, scribbles, counted)
 
 
 @every_method
 @given(data=st.data())
 def test_any_image_gets_labels_of_its_shape_or_a_sentence(name, data):
     method = quick(name)
+    if isinstance(method, SpatialMethod):
+        work_in = data.draw(st.sampled_from(["automatic", "planes", "volume"]))
+        method = replace(method, work_in=work_in)
     call = data.draw(calls(method.takes_scribbles))
     before = frozen(call.image)
     labels, refusal = result(call.image, method, **call.options)
@@ -182,6 +189,17 @@ def test_any_axes_are_taken_or_refused_in_a_sentence(axes, shape):
 def test_any_mask_or_scribbles_are_taken_or_refused_in_a_sentence(which, value):
     image = np.random.default_rng(0).integers(0, 255, (6, 7)).astype(np.uint8)
     result(image, quick("MMT"), **{which: value})
+
+
+@given(
+    spacing=st.one_of(
+        st.lists(st.floats(), max_size=4),
+        st.sampled_from([5, "abc", "123", [None] * 3, {}, [1, 1, "x"], np.ones((3, 1)), object()]),
+    )
+)
+def test_any_spacing_is_taken_or_refused_in_a_sentence(spacing):
+    image = np.random.default_rng(0).integers(0, 255, (2, 6, 7)).astype(np.uint8)
+    result(image, quick("KMeans"), axes="ZYX", spacing=spacing)
 
 
 def result(image, method, **options):

@@ -80,7 +80,7 @@ CHANCE = [flip, flip, cut_off, append, drop, double, move, blank, scramble, anot
 def test_damage_is_always_found(whole, tmp_path, attacks):
     path = tmp_path / "model.safetensors"
     rng = random.Random(0)
-    for number in range(attacks(350)):
+    for number in range(attacks(350, 1200)):
         data = bytearray(whole)
         change = rng.choice(CHANCE)
         change(data, rng)
@@ -156,7 +156,7 @@ def exchange(header, arrays, rng):
 
 def other_counts(header, arrays, rng):
     for name in ("sizes", "classes", "colours", "groups", "weights/clusters", "weights/groups"):
-        if name in arrays:
+        if name in arrays and arrays[name].ndim:  # another change may have exchanged two
             rows = rng.choice([slice(1, None), slice(0, 1), [0] * 3, [0] * 600])
             arrays[name] = arrays[name][rows].copy()
 
@@ -175,7 +175,7 @@ def test_forged_models_are_refused_or_right(whole, tmp_path, attacks):
     path = tmp_path / "model.safetensors"
     path.write_bytes(whole)
     rng, taken = random.Random(1), 0
-    for number in range(attacks(250)):
+    for number in range(attacks(250, 800)):
         path.write_bytes(whole)
         with path.open("rb") as file:
             parts, header = unpack_header(file, len(whole))
@@ -222,7 +222,7 @@ def test_forged_headers_are_refused_or_right(whole, tmp_path, attacks):
     path = tmp_path / "model.safetensors"
     rng = random.Random(2)
     length = int.from_bytes(whole[:8], "little")
-    for number in range(attacks(150)):
+    for number in range(attacks(150, 500)):
         header = texts(whole[8 : 8 + length], rng)
         header += b" " * (-len(header) % 8)
         body = [len(header).to_bytes(8, "little"), header, whole[8 + length : -32]]

@@ -154,7 +154,7 @@ def test_file_systems_without_hard_links_are_written_to(path, models, monkeypatc
 @pytest.mark.parametrize("n_threads", [2, 8])
 def test_threads_on_one_path_leave_one_whole_model(path, models, n_threads, attacks):
     wanted = {model.n_clusters for model in models}
-    for _ in range(attacks(20)):
+    for _ in range(attacks(20, 200)):
         failed = together(n_threads, lambda i: models[i % 2].save(path, overwrite=True))
         assert not failed
         assert load(path).n_clusters in wanted
@@ -163,7 +163,7 @@ def test_threads_on_one_path_leave_one_whole_model(path, models, n_threads, atta
 
 @pytest.mark.parametrize("n_threads", [2, 8])
 def test_without_overwriting_one_thread_alone_saves(path, models, n_threads, attacks):
-    for _ in range(attacks(20)):
+    for _ in range(attacks(20, 200)):
         failed = together(n_threads, lambda i: models[i % 2].save(path))
         assert len(failed) == n_threads - 1
         assert all(isinstance(error, FileExistsError) for error in failed)
@@ -204,7 +204,7 @@ SAVING = """
 
 
 def test_a_killed_save_leaves_the_old_file_or_the_new_one(path, attacks):
-    for number in range(attacks(12)):
+    for number in range(attacks(12, 100)):
         child = start(SAVING, path)
         time.sleep(0.005 + 0.011 * (number % 7))
         child.kill()
