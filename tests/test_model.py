@@ -271,3 +271,10 @@ def strokes(second):
     painted[:2, :20] = 1
     painted[8:10, 7:12] = second
     return painted
+
+
+def test_a_model_of_a_reduced_image_is_read_again(gray, tmp_path):
+    model = train(gray, Kim(n_iterations=2, width=6, n_blocks=2, reduction=3))
+    model.save(tmp_path / "reduced.safetensors")
+    again = load(tmp_path / "reduced.safetensors")
+    assert_array_equal(again.predict(gray), model.predict(gray))

@@ -191,14 +191,15 @@ def label_steps(
     clusters = np.full(frames.shape, -1, np.int16)
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
     total = labeller.count(frames)
-    for number, (index, tile) in enumerate(labeller.tiles(frames), start=1):
-        found = labeller.find(frames, index, tile, mask)
-        frames.frame_of(clusters, index)[tile] = found.clusters
-        if doubt is not None:
-            frames.frame_of(doubt, index)[tile] = found.uncertainty
-        step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
-        if (yield step):
-            break
+    with memory.kept():
+        for number, (index, tile) in enumerate(labeller.tiles(frames), start=1):
+            found = labeller.find(frames, index, tile, mask)
+            frames.frame_of(clusters, index)[tile] = found.clusters
+            if doubt is not None:
+                frames.frame_of(doubt, index)[tile] = found.uncertainty
+            step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
+            if (yield step):
+                break
     return Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
 
 

@@ -1,13 +1,22 @@
-"""Tell in advance whether something fits into the computer's memory."""
+"""Tell in advance whether something fits into the computer's memory, and keep what is freed."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 _GIB = 2**30
+
+# Names and values of glibc's malloc.h, and where its own adaptation of the thresholds ends.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_USUAL = {_M_MMAP_THRESHOLD: 32 * 2**20, _M_TRIM_THRESHOLD: 64 * 2**20}
+_KEPT = 2**31 - 1
+_counting = threading.Lock()
+_n_keeping = 0
 
 
 def require(needed: int, what: str) -> None:
@@ -47,6 +56,36 @@ def available() -> int | None:
         # Not all of it is free, but more than that there never is.
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Let the C library keep freed memory meanwhile, and give it back at the end.
+
+    By default glibc hands large tensors back to the kernel at each step and gets them anew, which
+    takes up to half of the time. Other C libraries are left alone. Of several threads, the last one
+    to end gives it back.
+    """
+    global _n_keeping
+    try:
+        library = ctypes.CDLL(None)
+        adjust, give_back = library.mallopt, library.malloc_trim
+    except (AttributeError, OSError, TypeError):
+        yield
+        return
+    with _counting:
+        _n_keeping += 1
+        for threshold in _USUAL:
+            adjust(threshold, _KEPT)
+    try:
+        yield
+    finally:
+        with _counting:
+            _n_keeping -= 1
+            if not _n_keeping:
+                for threshold, value in _USUAL.items():
+                    adjust(threshold, value)
+                give_back(0)
 
 
 class _MemoryStatus(ctypes.Structure):

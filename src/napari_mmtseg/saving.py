@@ -203,14 +203,13 @@ def _try_out(weights: Arrays, method: Method, shape: tuple[int, ...]) -> None:
     """Refuse weights that do not make a network which gives clusters of tiny images."""
     n_clusters, n_channels = shape
     settings = {**method.draft, "device": "cpu"}  # without what only refines the labels
-    axes = len(weights.get("spacing", (1, 1)))
-    find = engine.predictor(weights, replace(method, **settings)).find
+    made = engine.predictor(weights, replace(method, **settings))
+    shape = tuple(4 * factor for factor in made.factor)
+    tile = engine.Tile((slice(0, 4),) * len(shape), shape, (0,) * len(shape))
     label_of = np.arange(n_clusters) if method.has_uncertainty else None
-    noise = np.random.default_rng(0).random((n_channels, *(4,) * axes), np.float32)
-    whole = (slice(0, 4),) * axes
-    tile = engine.Tile(whole, (4,) * axes, (0,) * axes)
-    for plane in (np.zeros_like(noise), np.ones_like(noise), noise):
-        clusters, uncertainty = find(plane, tile, label_of)
+    noise = np.random.default_rng(0).random((n_channels, *shape), np.float32)
+    for pixels in (np.zeros_like(noise), np.ones_like(noise), noise):
+        clusters, uncertainty = made.find(made.reduce(pixels), tile, label_of)
         if not 0 <= clusters.min() <= clusters.max() < n_clusters:
             raise ValueError("its networks give other clusters than it has")
         if uncertainty is not None and not 0 <= uncertainty.min() <= uncertainty.max() <= 1:

@@ -83,3 +83,8 @@ def test_a_volume_goes_through_the_whole_stage(spacing):
     assert found.reduction == factors
     unsure = disagreement(found.voters, factors, (16, 48, 48), np.array([1, 2]))
     assert unsure.max() == 0
+
+
+def test_one_winner_everywhere_is_enlarged_too():
+    votes = torch.tensor([0.9, 0.1])[:, None, None].expand(2, 3, 4)
+    assert (decide(votes, (2, 3), (6, 12)) == 0).all()

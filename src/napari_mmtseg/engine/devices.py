@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 import torch
+
+from napari_mmtseg import memory
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -41,7 +40,7 @@ def drive(
     MemoryError
         If the processor's memory is too small as well.
     """
-    with _memory_kept():
+    with memory.kept():
         return (yield from _driven(choose(name), run))
 
 
@@ -72,41 +71,3 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(
         sign in str(error) for sign in ("out of memory", "can't allocate memory")
     )
-
-
-# Names and values of glibc's malloc.h, and where its own adaptation of the thresholds ends.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_USUAL = {_M_MMAP_THRESHOLD: 32 * 2**20, _M_TRIM_THRESHOLD: 64 * 2**20}
-_KEPT = 2**31 - 1
-_counting = threading.Lock()
-_n_keeping = 0
-
-
-@contextlib.contextmanager
-def _memory_kept() -> Iterator[None]:
-    """Let the C library keep freed memory during a training, and give it back at the end.
-
-    By default glibc hands large tensors back to the kernel at each step and gets them anew, which
-    takes up to half of the time. Other C libraries are left alone. Of trainings in several threads,
-    the last one to end gives it back.
-    """
-    global _n_keeping
-    try:
-        library = ctypes.CDLL(None)
-        adjust, give_back = library.mallopt, library.malloc_trim
-    except (AttributeError, OSError, TypeError):
-        yield
-        return
-    with _counting:
-        _n_keeping += 1
-        for threshold in _USUAL:
-            adjust(threshold, _KEPT)
-    try:
-        yield
-    finally:
-        with _counting:
-            _n_keeping -= 1
-            if not _n_keeping:
-                for threshold, value in _USUAL.items():
-                    adjust(threshold, value)
-                give_back(0)

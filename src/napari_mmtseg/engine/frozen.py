@@ -113,6 +113,7 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         n_channels = named["conv1.weight"].shape[1]
         make = partial(build, n_channels, len(factor), method)
         networks.append(with_weights(make, named, dtype).to(device))
+        networks[-1].fuse()
 
     def voters(pixels: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
         seen = with_margin(pixels, networks[0].margin)

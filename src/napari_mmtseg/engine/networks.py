@@ -82,6 +82,29 @@ class Network(nn.Module):
         yield from zip(self.conv2, self.bn2, strict=True)
 
     @torch.no_grad()
+    def fuse(self) -> None:
+        """Put the frozen norms into the convolutions, which then do their work for nothing.
+
+        Where the border is padded with zeros they stay: there a shift would not reach the zeros.
+        """
+        if not self.margin:
+            return
+        each = [*self.blocks(), (self.conv3, self.bn3)]
+        ones = (1,) * (self.conv3.weight.ndim - 2)
+        factor, shift = self.conv1.weight.new_ones(()), self.conv1.weight.new_zeros(())
+        for conv, norm in each:
+            assert conv.bias is not None
+            conv.bias += (conv.weight * shift.view(-1, *ones)).flatten(1).sum(1)
+            conv.weight *= factor.view(-1, *ones)
+            mean, variance = (dict(norm.named_buffers())[f"running_{n}"] for n in ("mean", "var"))
+            factor = norm.weight / (variance + norm.eps).sqrt()
+            shift = norm.bias - mean * factor
+        self.conv3.weight *= factor.view(-1, 1, *ones)
+        self.conv3.bias.mul_(factor).add_(shift)
+        self.bn1, self.bn3 = nn.Identity(), nn.Identity()
+        self.bn2 = nn.ModuleList(nn.Identity() for _ in self.bn2)
+
+    @torch.no_grad()
     def scale(self, factor: float) -> None:
         """Multiply all responses by a factor."""
         for value in self.bn3.parameters():
@@ -170,12 +193,13 @@ def with_weights(
 
 
 def _empty(
-    make: Callable[[], N], dtype: torch.dtype, check: Callable[[N], None] = lambda network: None
+    make: Callable[[], N], dtype: torch.dtype, check: Callable[[nn.Module], None] | None = None
 ) -> N:
     """Build a network without values; it takes memory only once it is checked."""
     with torch.device("meta"):
         network = make()
-    check(network)
+    if check is not None:
+        check(network)
     # As `to_empty` does, which would load half of PyTorch's compiler, a second's work.
     network.to(dtype)._apply(  # type: ignore[no-untyped-call]
         lambda one: torch.empty(one.shape, dtype=one.dtype)

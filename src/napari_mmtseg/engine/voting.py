@@ -96,10 +96,11 @@ def predictor(
             radius=radius,
             least_contrast=least_contrast,
             spacing=size,
+            each=label_of is not None,
         )
         seen, shape, own = _looked_at(tile, tuple(factor), result.votes.shape[1:])
         clusters = decide(result.votes[:, *seen], tuple(factor), shape)[own]
-        if label_of is None:
+        if label_of is None or result.voters is None:
             return clusters, None
         coarser = tuple(f * r for f, r in zip(factor, result.reduction, strict=True))
         inner = tuple(

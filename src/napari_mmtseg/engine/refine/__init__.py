@@ -22,7 +22,7 @@ class Refined(NamedTuple):
     """Votes after refining."""
 
     votes: Tensor  # (K, *spatial), for `decide`; they need not sum to 1
-    voters: Tensor  # (V, K, *smaller): each voter's votes in regions, for `disagreement`
+    voters: Tensor | None  # (V, K, *smaller): each voter's votes in regions, for `disagreement`
     reduction: tuple[int, ...]
     """By what the voters' grid is smaller than that of the votes, along each axis."""
 
@@ -37,6 +37,7 @@ def refined(
     radius: tuple[int, ...],
     least_contrast: float = 0.0,
     spacing: tuple[float, ...] | None = None,
+    each: bool = True,
 ) -> Refined:
     """Let voters vote in regions, and sharpen the borders of their mean.
 
@@ -56,15 +57,19 @@ def refined(
         As for `sharpened_groups`.
     spacing : tuple of float, optional
         Size of a pixel along each axis, 1 in the plane; by default all are 1.
+    each : bool
+        Whether each voter's votes are wanted beside their mean.
     """
     shape = tuple(pixels.shape[1:])
-    reduction = halving(len(shape), spacing) if vote_border else (1,) * len(shape)
+    votes = voters.mean(0)
+    reduction = (1,) * len(shape)
     if vote_border:
-        small = pooled_grid(voters.flatten(0, 1), reduction)  # (V K, *smaller)
-        voters = small.view(*voters.shape[:2], *small.shape[1:])
-        voters = pooled(voters, regions(voters.mean(0), vote_border, spacing))
-        votes = doubled_smoothly(voters.mean(0), reduction, shape)
-    else:
-        votes = voters.mean(0)
+        reduction = halving(len(shape), spacing)
+        small = pooled_grid(votes, reduction)  # (K, *smaller)
+        found = regions(small, vote_border, spacing)
+        votes = doubled_smoothly(pooled(small, found), reduction, shape)
+        if each:
+            smaller = pooled_grid(voters.flatten(0, 1), reduction)  # (V K, *smaller)
+            voters = pooled(smaller.view(*voters.shape[:2], *smaller.shape[1:]), found)
     votes = sharpened_groups(votes, groups, pixels, radius, least_contrast)
-    return Refined(votes, voters, reduction)
+    return Refined(votes, voters if each else None, reduction)

@@ -118,5 +118,5 @@ def _neighbours(places: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np
     flat = np.zeros((len(places), 1), np.int64)
     for at, length in zip(places.T, shape, strict=True):
         near = np.clip(at[:, None] + np.arange(-1, 2), 0, length - 1)  # (n, 3)
-        flat = (flat[:, :, None] * length + near[:, None]).reshape(len(places), -1)
+        flat = (flat[:, :, None] * length + near[:, None]).reshape(len(places), 3 * flat.shape[1])
     return flat
