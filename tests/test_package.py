@@ -20,6 +20,21 @@ def test_the_manifest_names_things_that_exist():
     assert {cls.title for cls in METHODS.values()} <= offered
 
 
+def test_every_method_has_a_command_a_widget_and_a_menu_entry():
+    contributions = PluginManifest.from_distribution("napari-mmtseg").contributions
+    commands = {command.python_name: command for command in contributions.commands}
+    widgets = {widget.command: widget.display_name for widget in contributions.widgets}
+    entries = contributions.menus["napari-mmtseg.methods"]
+    listed = []
+    for name, cls in METHODS.items():
+        command = commands[f"napari_mmtseg._napari.widgets:{name}Widget"]
+        assert command.title == widgets[command.id] == cls.title
+        listed.append(command.id)
+    assert [entry.command for entry in entries] == listed
+    of_methods = [one for one in commands if one.startswith("napari_mmtseg._napari.widgets:")]
+    assert len(of_methods) == len(METHODS)
+
+
 def test_the_manifest_at_the_top_is_the_packaged_one():
     packaged = ROOT / "src" / "napari_mmtseg" / "napari.yaml"
     assert (ROOT / "napari.yaml").read_text("utf-8") in (
