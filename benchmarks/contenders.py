@@ -111,7 +111,10 @@ def labels_of(variant: str, image: NDArray[Any], axes: str, seed: int) -> NDArra
         return _otsu(image, axes)
     with warnings.catch_warnings():  # an image of one colour is no news here
         warnings.simplefilter("ignore", UserWarning)
-        return segment(image, method_from_dict({**settings, "seed": seed}), axes=axes)
+        method = method_from_dict(settings)
+        if any(one.name == "seed" for one in method.settings()):
+            method = method_from_dict({**settings, "seed": seed})
+        return segment(image, method, axes=axes)
 
 
 def warm_up(variant: str) -> None:
