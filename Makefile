@@ -12,7 +12,7 @@ PACKAGES := python3-venv xvfb xauth libegl1 libgl1 libdbus-1-3 libfontconfig1 li
 SHOWN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)),$(filter Windows_NT,$(OS)))
 WINDOW := $(if $(SHOWN),,xvfb-run -a -s "-screen 0 1400x900x24")
 
-.PHONY: demo test attack lint docs screenshots bench-smoke bench-engine clean system
+.PHONY: demo test attack lint docs screenshots bench-smoke bench-engine bench-scale clean system
 
 demo: $(READY)
 	$(WINDOW) $(BIN)/python -m napari_mmtseg._napari.demo $(if $(SHOWN),,--output demo-output)
@@ -62,6 +62,12 @@ bench-engine: $(READY)
 	rm -rf bench-output/engine
 	$(BIN)/python -m benchmarks.engine $(if $(BOTH),--data $(DATA))
 	$(WINDOW) $(BIN)/python -m benchmarks.window
+
+# One answer, exact blocks, any size: speed, memory and resuming up to a gigapixel (8 GB of disk).
+bench-scale: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python -m benchmarks.scale $(if $(BOTH),--data $(DATA))
+	$(WINDOW) $(BIN)/python -m benchmarks.window --lazy
 
 $(READY): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -15,7 +15,6 @@ from skimage.filters import threshold_otsu
 
 from napari_mmtseg import segment
 from napari_mmtseg.methods import METHODS, Felzenszwalb, KMeans, method_from_dict
-from napari_mmtseg.settings import SeededMethod
 
 Settings = dict[str, Any]
 
@@ -113,8 +112,8 @@ def labels_of(variant: str, image: NDArray[Any], axes: str, seed: int) -> NDArra
     with warnings.catch_warnings():  # an image of one colour is no news here
         warnings.simplefilter("ignore", UserWarning)
         method = method_from_dict(settings)
-        if isinstance(method, SeededMethod):
-            method = replace(method, seed=seed)
+        if any(one.name == "seed" for one in method.settings()):
+            method = method_from_dict({**settings, "seed": seed})
         return segment(image, method, axes=axes)
 
 

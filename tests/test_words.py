@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg import MMT, KMeans, ObjectIIC, group_objects, segment, train
+from napari_mmtseg import MMT, Kim, KMeans, ObjectIIC, group_objects, segment, train
 
 TWO = KMeans(n_labels=2, smoothing_px=0.0)
 
@@ -99,6 +99,21 @@ def test_the_largest_numbers_of_a_type_are_as_good_as_others(gray, dtype, larges
     image = (share * largest + (1 - share) * lowest * largest).astype(dtype)
     assert_array_equal(segment(image, TWO) == 1, gray <= 100)
     assert_array_equal(segment(image, MMT(n_iterations=2, width=4)) > 0, True)
+
+
+def test_channels_that_are_nowhere_finite_together_are_refused():
+    image = np.full((2, 8, 8), np.nan)
+    image[0, :4], image[1, 4:] = 1, np.arange(8)
+    for method in (TWO, MMT(n_iterations=1, width=4), Kim(n_iterations=1, width=4)):
+        with pytest.raises(ValueError, match="No pixel that counts is finite in all channels"):
+            segment(image, method, axes="CYX")
+
+
+def test_a_mask_of_pixels_that_are_not_finite_is_refused(gray):
+    image = gray.astype(np.float32)
+    image[:8] = np.nan
+    with pytest.raises(ValueError, match="No pixel that counts is finite"):
+        segment(image, TWO, mask=np.isnan(image))
 
 
 def test_a_masked_pixel_counts_as_little_as_one_that_is_not_finite(gray):

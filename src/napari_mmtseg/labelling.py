@@ -6,22 +6,33 @@ import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg import engine, memory
-from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
+from napari_mmtseg.arrays import Frames, Region, Scaling, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
 from napari_mmtseg.pieces import pieces
 from napari_mmtseg.settings import Method
 
-if TYPE_CHECKING:
-    from napari_mmtseg.model import Model
-
 Clusters = NDArray[np.int16]
 """0..K - 1, or -1 where a pixel is not finite or masked."""
+
+
+class Trained(Protocol):
+    """What is asked of a model here."""
+
+    @property
+    def method(self) -> Method: ...
+    @property
+    def scaling(self) -> Scaling: ...
+    @property
+    def weights(self) -> Weights: ...
+    @property
+    def n_clusters(self) -> int: ...
+    def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]: ...
 
 
 class Found(NamedTuple):
@@ -47,7 +58,7 @@ class Labeller:
 
     def __init__(
         self,
-        model: Model,
+        model: Trained,
         *,
         weights: Weights | None = None,
         label_of: NDArray[np.int64] | None = None,
@@ -129,8 +140,9 @@ class Segmentation:
     method: Method
     frame_axes: tuple[int, ...]
     """Which axes are those of a plane, or of a volume."""
-    model: Model | None
-    """None for methods whose regions are local; their clusters are the regions, by size."""
+    model: Any
+    """The `Model`; None for methods whose regions are local: their clusters are the regions, by
+    size."""
 
     def labels(self, n_labels: int | None = None) -> Any:
         """Return the labels, merged to n_labels if given; nothing is computed anew.
@@ -151,7 +163,7 @@ class Segmentation:
 
 
 def label_steps(
-    model: Model,
+    model: Trained,
     frames: Frames,
     mask: Any = None,
     *,

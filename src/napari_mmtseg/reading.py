@@ -103,7 +103,13 @@ def images_of(
 def read_sample(
     images: list[Frames], method: Method, beside: Beside, spacing: tuple[float, ...] = ()
 ) -> tuple[Sample, Scaling]:
-    """Read and scale windows chosen at random, all if they are few, and every painted one."""
+    """Read and scale windows chosen at random, all if they are few, and every painted one.
+
+    Raises
+    ------
+    ValueError
+        If no pixel of them counts.
+    """
     windows = list(_windows(images))
     painted = _painted(images[0], beside.scribbles, windows)
     order = np.random.default_rng(method.seed).permutation(len(windows))
@@ -120,6 +126,11 @@ def read_sample(
     if beside.mask is not None:
         shown = (_part(images[0], beside.mask, one) != 0 for one in chosen)
         valid = [there & seen for there, seen in zip(valid, shown, strict=True)]
+    if not any(there.any() for there in valid):
+        raise ValueError(
+            "No pixel that counts is finite in all channels: there is nothing to segment; check "
+            "how the image was loaded or computed, and its mask"
+        )
     for channel in range(images[0].n_channels):
         seen = np.concatenate([p[channel][v] for p, v in zip(pixels, valid, strict=True)])
         if seen.size and seen.min() == seen.max():

@@ -53,9 +53,10 @@ def works_in_volumes(method: Method, axes: str, spacing: Sequence[float] | None)
     if "Z" not in axes or not isinstance(method, SpatialMethod) or method.work_in == "planes":
         return False
     shape = relative(spacing)
-    if method.work_in == "automatic" and (spacing is None or shape[0] > _DEEPEST):
-        return False
-    if not 1 / _EXTREME <= min(shape) <= max(shape) <= _EXTREME:
+    sound = 1 / _EXTREME <= min(shape) <= max(shape) <= _EXTREME
+    if method.work_in == "automatic":
+        return spacing is not None and sound and shape[0] <= _DEEPEST
+    if not sound:
         raise ValueError(
             f"The sides of a voxel (spacing) must differ by less than a factor of {_EXTREME:.0f} "
             f"for work in a volume, got {tuple(spacing or ())}: correct them, or choose "

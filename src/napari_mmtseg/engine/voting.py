@@ -17,7 +17,9 @@ from napari_mmtseg.engine.refine.decision import decide, disagreement
 from napari_mmtseg.methods import RefinedMethod
 
 _TILE_VOTES = 2**25
-_TILE_SIDE = {2: 1024, 3: 128}
+_TILE_SIDE = {2: 1024, 3: 96}
+_WIDEST_HALO = {2: 2048, 3: 24}
+"""In a volume a wide one would cost many times what the tile does."""
 _TILE_VALUES = 2**26
 """Of scaled pixels."""
 _REGIONS_SEEN = 32
@@ -79,7 +81,7 @@ def predictor(
     # Beside it one for enlarging and two for smoothing between regions, all told an even number,
     # as regions are found at half the resolution.
     halo = tuple(
-        2 * math.ceil((reach + 3 + max(context / one, 4 * r)) / 2)
+        2 * math.ceil(min(reach + 3 + max(context / one, 4 * r), _WIDEST_HALO[len(size)]) / 2)
         for one, r in zip(size, radius, strict=True)
     )
 
@@ -126,8 +128,7 @@ def _looked_at(
 
 
 def _side(n_votes: int, n_channels: int, factor: Sequence[int]) -> int:
-    """Choose the side of a tile in votes, a power of two that memory allows."""
+    """Choose the side of a tile in votes, as long as memory allows."""
     axes = len(factor)
     most = min(_TILE_VOTES / n_votes, _TILE_VALUES / n_channels / math.prod(factor))
-    power = int(math.log2(most) / axes + 1e-9)
-    return min(_TILE_SIDE[axes], max(32, 1 << power))
+    return min(_TILE_SIDE[axes], max(32, int(most ** (1 / axes) + 1e-6) // 32 * 32))
