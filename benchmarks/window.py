@@ -79,9 +79,8 @@ def _lazy() -> None:
     seen = f"{median(times):.2f} s, longest {max(times):.2f} s"
     print(f"| plane in view of a lazy 4D layer, 1024 x 1024, another place | 0.5 s | {seen} |")
     p95, worst = np.percentile(delays, 95), max(delays)
-    print(
-        f"| the window's event loop meanwhile, p95 / longest | 50 ms / | {p95:.0f} ms / {worst:.0f} ms |"
-    )
+    what = "the window's event loop meanwhile, 95th percentile / longest"
+    print(f"| {what} | 50 ms / | {p95:.0f} ms / {worst:.0f} ms |")
 
 
 def _is_known(labels: Any, t: int, z: int) -> bool:
