@@ -114,7 +114,15 @@ def segment(
     >>> labels.shape, labels.max()
     ((660, 550), np.int32(2))
     """
-    run = segment_steps(image, method, axes=axes, spacing=spacing, scribbles=scribbles, mask=mask)
+    run = segment_steps(
+        image,
+        method,
+        axes=axes,
+        spacing=spacing,
+        scribbles=scribbles,
+        mask=mask,
+        uncertain=return_uncertainty,
+    )
     result = drain(run, on_step)
     return (result.labels(), result.uncertainty) if return_uncertainty else result.labels()
 
@@ -224,11 +232,13 @@ def segment_steps(
     spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
+    uncertain: bool = True,
 ) -> Run[Segmentation]:
     """Segment step by step: the steps of the training, then one for each tile labelled.
 
     A method that learns no model has the latter alone, and its snapshots are None. Stopping while
-    labelling leaves label 0 where it is not reached.
+    labelling leaves label 0 where it is not reached. What is not `uncertain` goes without the
+    uncertainty, which takes time.
     """
     method = checked(method)
     frames = Frames(image, axes)
@@ -240,7 +250,11 @@ def segment_steps(
     model = yield from train_steps(
         image, method, axes=axes, spacing=spacing, scribbles=scribbles, mask=mask
     )
-    return (yield from predict_steps(model, image, axes=axes, spacing=spacing, mask=mask))
+    return (
+        yield from predict_steps(
+            model, image, axes=axes, spacing=spacing, mask=mask, uncertain=uncertain
+        )
+    )
 
 
 def predict_steps(
@@ -250,11 +264,12 @@ def predict_steps(
     axes: str | Sequence[str] | None = None,
     spacing: Sequence[float] | None = None,
     mask: ArrayLike | None = None,
+    uncertain: bool = True,
 ) -> Run[Segmentation]:
     """Label an image with a model step by step, one tile a step."""
     frames = model.frames(image, axes, spacing)
     side = Beside.check([frames], model.method, None, mask).mask
-    return (yield from label_steps(model, frames, side))
+    return (yield from label_steps(model, frames, side, uncertain=uncertain))
 
 
 def checked(method: Any) -> Method:
