@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from napari_mmtseg._napari import process as process_module
+from napari_mmtseg._napari.numbers import alike
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.sources import Copied, Lazy, take
-from napari_mmtseg._napari.worker import Done, Failed, Job, Preview, Progress, alike
+from napari_mmtseg._napari.worker import Done, Failed, Job, Preview, Progress
 from napari_mmtseg.methods import MMT, KMeans
 
 SECONDS = 120_000  # of patience, in milliseconds: the process imports torch first
