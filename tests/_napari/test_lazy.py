@@ -14,6 +14,7 @@ from qtpy.QtGui import QGuiApplication
 
 from napari_mmtseg import KMeans, segment
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
+from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.widgets import KMeansWidget
 from napari_mmtseg.stores import open_image
 
@@ -52,8 +53,8 @@ def finish(widget, qtbot):
     qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
 
 
-def lazy(stack, **given):
-    return dask.array.from_array(stack, chunks=(1, 25, 25), **given)
+def lazy(stack):
+    return dask.array.from_array(stack, chunks=(1, 25, 25))
 
 
 def shown(viewer, qtbot, layer, plane, expected):
@@ -82,8 +83,8 @@ def test_planes_are_labelled_where_one_looks_bit_for_bit(viewer, widget, qtbot, 
     assert not layer.editable
 
 
-def test_masked_colour_channels_and_volumes_are_shown_plane_by_plane(viewer, widget, qtbot, stack):
-    image = lazy(np.stack([stack, 255 - stack], axis=1))  # TCYX named by the user as ZCYX
+def test_masked_volumes_with_channels_are_shown_plane_by_plane(viewer, widget, qtbot, stack):
+    image = dask.array.from_array(np.stack([stack, 255 - stack], axis=1), chunks=(1, 1, 25, 25))
     mask = np.ones(stack.shape, np.uint8)
     mask[:, :, 40:] = 0
     viewer.add_image(image, name="lazy", contrast_limits=(0, 255), axis_labels="zcyx", units="um")
@@ -179,7 +180,10 @@ def test_a_lazy_result_serves_as_a_mask(viewer, widget, qtbot, stack):
     assert_array_equal(np.asarray(function(*given)), segment(stack, METHOD, axes="ZYX"))
 
 
-def test_regions_of_a_lazy_layer_are_refused_before_training(viewer, widget, qtbot, stack):
+def test_regions_of_a_lazy_layer_are_refused_before_training(
+    viewer, widget, qtbot, stack, monkeypatch
+):
+    monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
     widget.form.show_method(KMeans(output="regions"))
     run(widget, qtbot)
@@ -188,7 +192,7 @@ def test_regions_of_a_lazy_layer_are_refused_before_training(viewer, widget, qtb
 
 @pytest.mark.parametrize("kind", ["lazy", "whole"])
 def test_a_result_is_written_stopped_resumed_and_shown(
-    viewer, widget, qtbot, stack, tmp_path, kind
+    viewer, widget, qtbot, stack, tmp_path, kind, monkeypatch
 ):
     data = lazy(stack) if kind == "lazy" else stack
     viewer.add_image(
@@ -222,11 +226,9 @@ def test_a_result_is_written_stopped_resumed_and_shown(
     assert_array_equal(layer.scale, (3, 0.5, 0.25))
     assert_array_equal(layer.translate, (1, 2, 3))
 
-    monkey = widget.panel.fail
-    widget.panel.fail = widget.panel.say
+    monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
     widget.save_result(str(path), overwrite=False)
     finish(widget, qtbot)
-    widget.panel.fail = monkey
     assert "exists" in widget.panel.status.text()
 
 
@@ -283,12 +285,10 @@ def test_no_more_planes_are_kept_than_there_is_room_for(monkeypatch):
 
 
 def test_planes_ahead_are_asked_for_in_the_direction_of_scrolling(gray):
-    from napari_mmtseg import train
-    from napari_mmtseg._napari.serving import Serve
-
     asked = []
     order = Serve(0, train(gray, METHOD), None, "ZYX")
-    labels = LazyLabels(order, (20, *gray.shape), asked.append)
+    labels = LazyLabels(order, (20, *gray.shape))
+    labels.show(4, asked.append)
     clusters = np.zeros(gray.shape, np.int16)
     for plane in (4, 5):
         labels[plane]

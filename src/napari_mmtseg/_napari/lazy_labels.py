@@ -94,20 +94,30 @@ class LazyLabels(KnownPlanes):
         What the planes are found with.
     shape : tuple of int
         Of the labels.
-    ask : callable
-        Called with the index of a plane that is wanted; from any thread.
     """
 
-    def __init__(self, order: Serve, shape: tuple[int, ...], ask: Callable[[int], None]) -> None:
+    def __init__(self, order: Serve, shape: tuple[int, ...]) -> None:
         super().__init__(shape)
         self.order = order
         self.wanted: int | None = None
         """The plane that was asked for last and is not here yet."""
-        self._ask = ask
+        self._ask: Callable[[int], None] | None = None
         self._count = math.prod(shape[:-2])
         self._step = 0
         self._lacking: int | None = None
         self.relabel(order.model.label_of())
+
+    def show(self, plane: int, ask: Callable[[int], None]) -> None:
+        """Begin to ask for planes that are not known.
+
+        Parameters
+        ----------
+        plane : int
+            The one in view.
+        ask : callable
+            Called with the index of a plane that is wanted; from any thread.
+        """
+        self.in_view, self._ask = plane, ask
 
     def relabel(self, label_of: NDArray[np.int64]) -> None:
         """Give each cluster another label."""
@@ -135,8 +145,7 @@ class LazyLabels(KnownPlanes):
             if not 0 <= plane < self._count:
                 return
             if plane not in self._known:
-                self.wanted = plane
-                self._ask(plane)
+                self._request(plane)
                 return
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -149,6 +158,10 @@ class LazyLabels(KnownPlanes):
             self._lacking = None
         super()._look_at(plane)
         if plane not in self._known and plane not in (self.wanted, self._lacking):
+            self._request(plane)
+
+    def _request(self, plane: int) -> None:
+        if self._ask is not None:
             self.wanted = plane
             self._ask(plane)
 

@@ -66,12 +66,13 @@ class LazyResults(QObject):
         """
         number = next(_NUMBERS)
         order = order._replace(number=number)
-        labels = LazyLabels(order, tuple(shape), partial(self._want, number))
+        labels = LazyLabels(order, tuple(shape))
         labels.put(result.plane, result.clusters)
         layer = Labels(labels, features=napari_layers.sample_features(labels), **placed)
         layer.editable = False  # which napari takes back when it turns to 3D
         layer.events.editable.connect(lambda: setattr(layer, "editable", False))
         self._results[number] = (layer, labels)
+        labels.show(result.plane, partial(self._want, number))  # a new layer looks at plane 0
         return layer, labels
 
     def _want(self, number: int, plane: int) -> None:

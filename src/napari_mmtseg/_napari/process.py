@@ -41,7 +41,7 @@ class TrainingProcess(QObject):
     """A new process takes the place of one that is no more, and knows nothing of what that was
     told."""
     ended = Signal(str)
-    """The process is no more, for this reason."""
+    """The process is no more, or did not understand what it was asked, for this reason."""
 
     _heard = Signal(object, object)
 
@@ -102,12 +102,15 @@ class TrainingProcess(QObject):
         if isinstance(message, _Ended):
             self._child = None
             self._open.clear()
-            self.ended.emit(message.text)
             message = Failed(message.text, "")
+            if self._busy:
+                self.ended.emit(message.text)
         if isinstance(message, Seen | Unseen):
             self.seen.emit(message)
             return
         if not self._busy:
+            if isinstance(message, Failed):
+                self.ended.emit(message.text)
             return
         if isinstance(message, Done | Failed):
             self._busy = False
