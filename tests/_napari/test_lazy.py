@@ -12,13 +12,13 @@ from numpy.testing import assert_array_equal
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 
-from napari_mmtseg import KMeans, segment
+from napari_mmtseg import KMeans, segment, train
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.widgets import KMeansWidget
 from napari_mmtseg.stores import open_image
 
-SECONDS = 20_000
+SECONDS = 120_000
 METHOD = KMeans(n_labels=2, smoothing_px=0.0)
 
 
