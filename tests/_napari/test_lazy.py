@@ -1,5 +1,6 @@
 """A lazy layer gives a lazy result: planes are labelled where one looks, and written to a store."""
 
+import pickle
 import time
 
 import dask.array
@@ -13,6 +14,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 
 from napari_mmtseg import KMeans, segment, train
+from napari_mmtseg._napari.compare import CompareWidget
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.widgets import KMeansWidget
@@ -172,12 +174,20 @@ def test_scrolling_does_not_hold_up_the_window(viewer, widget, qtbot):
     assert np.percentile(np.diff(ticks), 95) < 0.2  # on a busy machine
 
 
-def test_a_lazy_result_serves_as_a_mask(viewer, widget, qtbot, stack):
+def test_a_lazy_result_can_be_a_mask_and_is_compared_only_once_saved(viewer, widget, qtbot, stack):
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
     run(widget, qtbot)
-    labels = viewer.layers["lazy k-means"].data.__wrapped__
-    function, given = labels.__reduce__()
-    assert_array_equal(np.asarray(function(*given)), segment(stack, METHOD, axes="ZYX"))
+    expected = segment(stack, METHOD, axes="ZYX")
+    widget.mask.setCurrentText("lazy k-means")
+    arrived = pickle.loads(pickle.dumps(widget.mask.take(), protocol=5))
+    assert_array_equal(np.asarray(arrived.open()), expected)
+
+    viewer.add_labels(expected, name="truth")
+    comparing = CompareWidget(viewer)
+    qtbot.addWidget(comparing)
+    comparing.result.setCurrentText("lazy k-means")
+    comparing.truth.setCurrentText("truth")
+    assert "save the result" in comparing.problem()
 
 
 def test_regions_of_a_lazy_layer_are_refused_before_training(

@@ -43,7 +43,8 @@ def axes_choices(layer: Image) -> list[str]:
 
 def data_of(layer: Image | Labels) -> Any:
     """Return a layer's array, of several levels the finest."""
-    return layer.data[0] if layer.multiscale else layer.data
+    data = layer.data[0] if layer.multiscale else layer.data
+    return getattr(data, "__wrapped__", data)  # napari hands plugins a proxy of what is not numpy's
 
 
 def check(layers: Sequence[Image], axes: str) -> None:
