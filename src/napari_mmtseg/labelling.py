@@ -114,7 +114,9 @@ class Labeller:
                 doubt = np.where(there, doubt, np.float32(0))
         return Found(index, tile, clusters, doubt)
 
-    def region(self, frames: Frames, index: int, region: Region | None = None) -> Clusters:
+    def region(
+        self, frames: Frames, index: int, region: Region | None = None, mask: Any = None
+    ) -> Clusters:
         """Find the clusters of any region of a frame: those of the tiles that it touches."""
         region = region or tuple(slice(0, n) for n in frames.frame_shape)
         clusters = np.empty([one.stop - one.start for one in region], np.int16)
@@ -124,7 +126,7 @@ class Labeller:
                 for a, b in zip(tile, region, strict=True)
             )
             if all(one.start < one.stop for one in both):
-                found = self.find(frames, index, tile).clusters
+                found = self.find(frames, index, tile, mask).clusters
                 clusters[within(both, region)] = found[within(both, tile)]
         return clusters
 
@@ -226,12 +228,22 @@ def labelled(
         labels = table[clusters]
     if getattr(method, "output", "classes") == "classes":
         return labels
-    if is_lazy(labels):
+    check_output(method, labels)
+    return pieces(labels, frame_axes)
+
+
+def check_output(method: Method, image: Any) -> None:
+    """Refuse to find the regions of a lazy image.
+
+    Raises
+    ------
+    ValueError
+    """
+    if is_lazy(image) and method.trains and getattr(method, "output", "classes") != "classes":
         raise ValueError(
             "Regions of a lazy image are not known before all of it is labelled: ask for "
             "output='classes', or hand the image over as a numpy array"
         )
-    return pieces(labels, frame_axes)
 
 
 def lazy_clusters(labeller: Labeller, frames: Frames, mask: Any = None) -> Any:

@@ -62,6 +62,17 @@ def write(
     ValueError
         If `read` would refuse the file.
     """
+    write_whole(path, packed(fields), overwrite=overwrite)
+
+
+def packed(fields: Mapping[str, Any]) -> list[bytes]:
+    """Return the bytes of a model's file in several blocks, the last of which is their digest.
+
+    Raises
+    ------
+    ValueError
+        If `read` would refuse the file.
+    """
     method, is_rgb = fields["method"], fields["is_rgb"]
     arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
     arrays |= {f"weights/{name}": value for name, value in fields["weights"].items()}
@@ -72,7 +83,7 @@ def write(
     except ValueError as error:
         raise ValueError(f"This is no model that a file can keep ({error}); train again") from error
     about = {"format": _FORMAT, "method": method.to_dict(), "is_rgb": is_rgb}
-    write_whole(path, pack(arrays, about), overwrite=overwrite)
+    return pack(arrays, about)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, is_lazy
 from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
-from napari_mmtseg.labelling import Labeller, Segmentation, label_steps
+from napari_mmtseg.labelling import Labeller, Segmentation, check_output, label_steps
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.model import Labels, Model, Uncertainty
 from napari_mmtseg.reading import Beside, images_of, read_sample
@@ -242,6 +242,7 @@ def segment_steps(
     """
     method = checked(method)
     frames = Frames(image, axes)
+    check_output(method, frames.data)
     if not is_lazy(frames.data):
         pixels = math.prod(frames.shape)  # before the work of training
         memory.require(6 * pixels, f"Labelling {pixels:,} pixels")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from napari_mmtseg._napari import process as process_module
+from napari_mmtseg._napari.numbers import alike
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.sources import Copied, Lazy, take
-from napari_mmtseg._napari.worker import Done, Failed, Job, Preview, Progress, alike
+from napari_mmtseg._napari.worker import Done, Failed, Job, Preview, Progress
 from napari_mmtseg.methods import MMT, KMeans
 
 SECONDS = 120_000  # of patience, in milliseconds: the process imports torch first
@@ -204,7 +205,7 @@ def test_a_live_view_that_fails_does_not_end_the_run(process, qtbot, tmp_path, m
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'napari_mmtseg._napari.worker':\n"
         "            import napari_mmtseg.model as model\n"
-        "            model.Model.predict_plane = broken\n"
+        "            model.Model.draft = broken\n"
         "sys.meta_path.insert(0, Break())\n"
     )
     folders = [str(tmp_path), os.environ.get("PYTHONPATH", "")]

@@ -31,6 +31,7 @@ from napari_mmtseg import metrics
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
+from napari_mmtseg._napari.lazy_labels import LazyLabels
 from napari_mmtseg._napari.sources import take
 
 if TYPE_CHECKING:
@@ -183,6 +184,12 @@ class CompareWidget(QWidget):
                 f"The layers must have one shape, got {result.data.shape} and {truth.data.shape}: "
                 "choose layers of the same image."
             )
+        for layer in (result, truth):
+            if isinstance(napari_layers.data_of(layer), LazyLabels):
+                return (
+                    f"{layer.name} is known only where you looked: save the result, and compare "
+                    "the layer that then appears."
+                )
         return ""
 
     def start(self) -> None:

@@ -13,7 +13,8 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.run_panel import JobWidget
-from napari_mmtseg._napari.worker import Done, Grouped, Job, words_for
+from napari_mmtseg._napari.words import words_for
+from napari_mmtseg._napari.worker import Done, Grouped, Job
 from napari_mmtseg.grouping import Groups
 from napari_mmtseg.methods import ObjectIIC
 

@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from napari_mmtseg import memory
 from napari_mmtseg._napari import sources
+from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg.arrays import Frames
+from napari_mmtseg._napari.worker import Shown
+from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.settings import Method
 
 METADATA_KEY = "napari-mmtseg"
+_UNITLESS = ("pixel", "dimensionless")
 
 
 def axes_choices(layer: Image) -> list[str]:
@@ -39,7 +43,8 @@ def axes_choices(layer: Image) -> list[str]:
 
 def data_of(layer: Image | Labels) -> Any:
     """Return a layer's array, of several levels the finest."""
-    return layer.data[0] if layer.multiscale else layer.data
+    data = layer.data[0] if layer.multiscale else layer.data
+    return getattr(data, "__wrapped__", data)  # napari hands plugins a proxy of what is not numpy's
 
 
 def check(layers: Sequence[Image], axes: str) -> None:
@@ -79,6 +84,11 @@ def take(layers: Sequence[Image], axes: str) -> Source:
     if len(parts) == 1:
         return parts[0]
     return sources.Together(parts, [bool(one.rgb) for one in layers])
+
+
+def are_lazy(layers: Sequence[Image]) -> bool:
+    """Tell whether what `take` gives is labelled piece by piece."""
+    return any(is_lazy(data_of(one)) for one in layers)
 
 
 def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> None:
@@ -131,6 +141,23 @@ def plane_in_view(layer: Image, axes: str, point: Sequence[float]) -> int:
     return index
 
 
+def spacing_of(layer: Image, axes: str) -> tuple[float, ...] | None:
+    """Return the voxel's size along Z, Y and X, or None if nobody has said what it is.
+
+    A layer that has no units, and a scale of 1, is as napari makes it.
+    """
+    if "Z" not in axes:
+        return None
+    at = [axes.index(axis) for axis in "ZYX"]
+    units = [layer.units[i] for i in at]
+    sizes = tuple(
+        abs(float(layer.scale[i])) * _factor(unit, units[-1])
+        for i, unit in zip(at, units, strict=True)
+    )
+    told = any(str(unit) not in _UNITLESS for unit in units) or set(sizes) != {1.0}
+    return sizes if told else None
+
+
 def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
     """Return the keywords that put a result where its image is: transforms, units and axis labels.
 
@@ -157,14 +184,21 @@ def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
 
 
 def features(labels: NDArray[np.integer]) -> pd.DataFrame:
-    """Count the pixels of each label: columns index, pixels and share (of all pixels)."""
-    if labels.max() < labels.size:
-        counts = np.bincount(labels.ravel())
-        present = np.flatnonzero(counts)
-        pixels = counts[present]
-    else:  # slower, but a table up to the largest class may not fit
-        present, pixels = np.unique(labels, return_counts=True)
-    return pd.DataFrame({"index": present, "pixels": pixels, "share": pixels / labels.size})
+    """Count the pixels of each label; see `counts_table`."""
+    return counts_table(*counted(labels), labels.size)
+
+
+def counts_table(present: NDArray[np.int64], pixels: NDArray[np.int64], size: int) -> pd.DataFrame:
+    """Return a table of labels: columns index, pixels and share (of all pixels)."""
+    return pd.DataFrame({"index": present, "pixels": pixels, "share": pixels / size})
+
+
+def sample_features(labels: LazyLabels) -> pd.DataFrame:
+    """Return the share of each label in the sample that the training ended with."""
+    pixels = np.bincount(labels.label_of, weights=labels.order.model.sizes)
+    present = np.unique(labels.label_of)
+    share = pixels[present] / max(1, pixels.sum())
+    return pd.DataFrame({"index": present, "share in sample": share})
 
 
 def provenance(
@@ -186,11 +220,21 @@ def provenance(
 
 
 def result_layers(
-    result: Segmentation, name: str, placed: dict[str, Any], metadata: dict[str, Any]
+    result: Segmentation,
+    shown: Shown,
+    name: str,
+    placed: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> tuple[Labels, Image | None]:
     """Make the Labels layer of a result, and the uncertainty layer if there is one."""
-    labels = result.labels()
-    layer = Labels(labels, name=name, features=features(labels), metadata=metadata, **placed)
+    labels, present, pixels = shown
+    layer = Labels(
+        labels,
+        name=name,
+        features=counts_table(present, pixels, labels.size),
+        metadata=metadata,
+        **placed,
+    )
     if result.uncertainty is None:
         return layer, None
     uncertainty = Image(
@@ -203,6 +247,13 @@ def result_layers(
         **placed,
     )
     return layer, uncertainty
+
+
+def _factor(unit: Any, other: Any) -> float:
+    """Return how many of another unit a unit is; 1 if one of them is none."""
+    if str(unit) == str(other) or {str(unit), str(other)} & set(_UNITLESS):
+        return 1.0
+    return float((1 * unit).to(other).magnitude)
 
 
 def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:

@@ -14,7 +14,10 @@ from typing import IO, Any, NamedTuple
 from qtpy.QtCore import QObject, Signal
 
 from napari_mmtseg._napari.channel import GarbledError, Receiver, Sender
-from napari_mmtseg._napari.worker import Done, Failed, Job, Message, main, words_for
+from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
+from napari_mmtseg._napari.storing import Save
+from napari_mmtseg._napari.words import words_for
+from napari_mmtseg._napari.worker import Done, Failed, Job, Message, main
 
 _PROGRAM = f"from {main.__module__} import main; main()"
 _PATIENCE_SECONDS = 5  # for threads whose pipes are shut, before they are left to themselves
@@ -31,7 +34,14 @@ class TrainingProcess(QObject):
     """
 
     said = Signal(object)
-    """One of the messages of `worker`."""
+    """One of the messages of `worker` on the job under way."""
+    seen = Signal(object)
+    """A `Seen` or `Unseen`, whether or not a job is under way."""
+    renewed = Signal()
+    """A new process takes the place of one that is no more, and knows nothing of what that was
+    told."""
+    ended = Signal(str)
+    """The process is no more, or did not understand what it was asked, for this reason."""
 
     _heard = Signal(object, object)
 
@@ -56,8 +66,9 @@ class TrainingProcess(QObject):
             with contextlib.suppress(OSError):  # the next job says so
                 self._child = _Child(weakref.ref(self))
                 self._open.append(self._child)
+                self.renewed.emit()
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job | Save) -> None:
         """Begin a job."""
         self.warm_up()
         self._busy = True
@@ -72,6 +83,13 @@ class TrainingProcess(QObject):
         if self._busy and self._child is not None:
             self._child.outbox.put(wish)
 
+    def ask(self, message: Serve | Look | Forget) -> None:
+        """Tell the process something that is no part of a job."""
+        if not isinstance(message, Forget):
+            self.warm_up()
+        if self._child is not None:
+            self._child.outbox.put(message)
+
     def discard(self) -> None:
         """End the running job at once; nothing of it is kept."""
         self._busy = False
@@ -85,7 +103,14 @@ class TrainingProcess(QObject):
             self._child = None
             self._open.clear()
             message = Failed(message.text, "")
+            if self._busy:
+                self.ended.emit(message.text)
+        if isinstance(message, Seen | Unseen):
+            self.seen.emit(message)
+            return
         if not self._busy:
+            if isinstance(message, Failed):
+                self.ended.emit(message.text)
             return
         if isinstance(message, Done | Failed):
             self._busy = False

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
+    QMessageBox,
     QPushButton,
     QSlider,
     QVBoxLayout,
@@ -22,6 +23,9 @@ from superqt import QCollapsible
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.layer_choice import LayerChoice
+from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.sources import take
+from napari_mmtseg._napari.storing import Save
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.model import Model, load
 
@@ -29,27 +33,63 @@ if TYPE_CHECKING:
     import napari
 
 _MODEL_FILES = "Models (*.safetensors)"
+_YES = QMessageBox.StandardButton.Yes
 
 
 class Result(NamedTuple):
     """A result in the viewer."""
 
     layer: Labels
-    segmentation: Segmentation
+    model: Model | None
     placed: dict[str, Any]
-    shown: int  # labels
+    about: dict[str, Any]
+    """What tells the image from others. JSON."""
+    axes: str
+    """Of the image, without colours."""
+    whole: Segmentation | None = None
+    lazy: LazyLabels | None = None
+    """One of the two."""
+
+    def save(self, path: str, *, overwrite: bool) -> Save:
+        """Make the job that writes the labels shown.
+
+        Raises
+        ------
+        MemoryError
+            If there is no room for a copy.
+        """
+        scale = tuple(float(one) for one in self.placed["scale"])
+        units = tuple(str(one) for one in self.placed["units"])
+        told = set(scale) != {1.0} or set(units) != {"pixel"}
+        place = {
+            "scale": scale if told else None,
+            "units": units,
+            "translate": tuple(float(one) for one in self.placed["translate"]),
+        }
+        axes = self.axes.replace("C", "")
+        if self.lazy is not None:
+            order, label_of = self.lazy.order, self.lazy.label_of
+            shape = self.lazy.shape
+            return Save(path, overwrite, axes, shape, place, self.about, None, order, label_of)
+        labels = self.layer.data
+        return Save(
+            path, overwrite, axes, labels.shape, place, self.about, take(labels, self.layer.name)
+        )
 
 
 class ResultPanel(QWidget):
     """A slider that merges labels at once, and the model behind the last result."""
 
     changed = Signal()
+    save_wanted = Signal(str, bool)
+    """The result is to be written to this path; whether what is there may be replaced."""
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self.model: Model | None = None
-        self._result: Result | None = None
+        self.result: Result | None = None
+        self._shown = 0  # labels
         self.n_labels = QSlider(Qt.Orientation.Horizontal)
         self.n_labels.setAccessibleName("Number of labels")
         self.n_labels.setToolTip("Merge labels that look alike, at once and without training.")
@@ -77,6 +117,11 @@ class ResultPanel(QWidget):
             line.addWidget(part, 1 if part is self.strokes else 0)
         self._naming.hide()
 
+        self.store_button = QPushButton("Save result…")
+        self.store_button.setToolTip(
+            "Write the labels to OME-Zarr, block by block. If that is stopped or killed, saving "
+            "under the same name goes on with it."
+        )
         self.save_button = QPushButton("Save model…")
         self.save_button.setToolTip("Keep what was learned in a file, to label other images with.")
         self.load_button = QPushButton("Load model…")
@@ -91,9 +136,12 @@ class ResultPanel(QWidget):
         rows = QVBoxLayout(inner)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addWidget(self.model_text)
-        for pair in ((self.save_button, self.load_button), (self.apply_button, self.copy_button)):
+        for buttons in (
+            (self.save_button, self.store_button),
+            (self.load_button, self.apply_button, self.copy_button),
+        ):
             line = QHBoxLayout()
-            for button in pair:
+            for button in buttons:
                 line.addWidget(button)
             rows.addLayout(line)
         self.keep = QCollapsible("Model and script")
@@ -106,26 +154,24 @@ class ResultPanel(QWidget):
         self.n_labels.valueChanged.connect(self._merge)
         self.strokes.currentIndexChanged.connect(lambda: self.changed.emit())
         self.save_button.clicked.connect(self._ask_and_save)
+        self.store_button.clicked.connect(self._ask_and_store)
         self.load_button.clicked.connect(self._ask_and_load)
 
-    def show_result(
-        self, layer: Labels, segmentation: Segmentation, placed: dict[str, Any]
-    ) -> None:
+    def show_result(self, result: Result) -> None:
         """Offer what can be done with a new result."""
-        model = segmentation.model
+        self.result, model = result, result.model
         if model is None:
-            self._result = None
             self._merging.hide()
+            self.changed.emit()
             return
-        shown = len(np.unique(model.label_of()))
-        self._result = Result(layer, segmentation, placed, shown)
+        shown = self._shown = len(np.unique(model.label_of()))
         self._merging.setVisible(model.n_clusters > 2)
         self.n_labels.blockSignals(True)
         self.n_labels.setRange(min(2, model.n_clusters), model.n_clusters)
         self.n_labels.setValue(shown)
         self.n_labels.blockSignals(False)
         self._count.setText(f"{shown} of {model.n_clusters}")
-        self._take(model, f"from {layer.name}")
+        self._take(model, f"from {result.layer.name}")
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Save the model behind the last result, or the one that was loaded."""
@@ -149,21 +195,32 @@ class ResultPanel(QWidget):
         self.changed.emit()
 
     def _merge(self, count: int) -> None:
-        result = self._result
-        if result is None:
+        result = self.result
+        if result is None or result.model is None:
             return
-        layer, before = result.layer, result.segmentation.labels(result.shown)
-        labels = result.segmentation.labels(count)
+        if result.lazy is not None:
+            result.lazy.relabel(result.model.label_of(count))
+            result.layer.refresh(extent=False)
+            result.layer.features = napari_layers.sample_features(result.lazy)
+            layer = result.layer
+        else:
+            layer = self._merge_whole(result, count)
+        record = layer.metadata[napari_layers.METADATA_KEY]
+        layer.metadata[napari_layers.METADATA_KEY] = record | {"n_labels": count}
+        self.result, self._shown = result._replace(layer=layer), count
+        self._count.setText(f"{count} of {self.n_labels.maximum()}")
+
+    def _merge_whole(self, result: Result, count: int) -> Labels:
+        assert result.whole is not None
+        layer, before = result.layer, result.whole.labels(self._shown)
+        labels = result.whole.labels(count)
         if layer in self.viewer.layers and np.array_equal(layer.data, before):
             layer.data = labels
         else:  # removed, or painted on: what the user made stays as it is
             layer = Labels(labels, name=layer.name, metadata=dict(layer.metadata), **result.placed)
             self.viewer.add_layer(layer)
         layer.features = napari_layers.features(labels)
-        record = layer.metadata[napari_layers.METADATA_KEY]
-        layer.metadata[napari_layers.METADATA_KEY] = record | {"n_labels": count}
-        self._result = result._replace(layer=layer, shown=count)
-        self._count.setText(f"{count} of {self.n_labels.maximum()}")
+        return layer
 
     def _ask_and_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save model", "model.safetensors", _MODEL_FILES)
@@ -173,6 +230,22 @@ class ResultPanel(QWidget):
                 self.save_model(path, overwrite=True)
             except (OSError, ValueError) as error:
                 show_error(f"The model could not be saved: {error}")
+
+    def _ask_and_store(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self,
+            "Save result",
+            "labels.zarr",
+            "OME-Zarr (*.zarr)",
+            options=QFileDialog.Option.DontConfirmOverwrite,  # asked below: it is a folder
+        )
+        if not path:
+            return
+        taken = Path(path).exists()
+        question = f"{path} exists. Replace it when the new labels are complete?"
+        if taken and QMessageBox.question(self, "Save result", question) != _YES:
+            return
+        self.save_wanted.emit(path, taken)
 
     def _ask_and_load(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Load model", "", _MODEL_FILES)

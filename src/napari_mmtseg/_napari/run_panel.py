@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 
 from napari_mmtseg._napari.loss_curve import LossCurve
 from napari_mmtseg._napari.process import TrainingProcess
+from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.worker import Done, Failed, Job, Note, Preview, Progress, Stop
 
 _SILENCE_SECONDS = 30.0
@@ -42,7 +43,7 @@ class RunPanel(QWidget):
         self._silence.timeout.connect(self._say_silent)
         self.run_button = QPushButton("Run")
         self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("End training now and keep what is learned.")
+        self.stop_button.setToolTip("End now and keep what is learned, or written.")
         self.discard_button = QPushButton("Discard")
         self.discard_button.setToolTip("End now and drop what this run has made.")
         self.progress = QProgressBar()
@@ -80,7 +81,7 @@ class RunPanel(QWidget):
         self.stop_button.setEnabled(self.running)
         self.discard_button.setEnabled(self.running)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job | Save) -> None:
         """Begin a job."""
         self._started = time.monotonic()
         self.curve.clear()
@@ -92,9 +93,9 @@ class RunPanel(QWidget):
         self.allow(self._problem)
 
     def stop(self) -> None:
-        """End training and keep what is learned."""
+        """End training and keep what is learned, or writing and keep what is written."""
         self.process.tell(Stop())
-        self.say("Stopping; finishing with what is learned so far…")
+        self.say("Stopping; keeping what is done so far…")
 
     def discard(self) -> None:
         """End the job and drop what it has made."""
@@ -138,8 +139,9 @@ class RunPanel(QWidget):
     def _show(self, step: Progress) -> None:
         self.progress.setRange(0, step.total)
         self.progress.setValue(step.done)
-        if step.phase == "labelling":
-            self.say(f"Labelling plane {step.done} of {step.total}")
+        if step.phase != "training":
+            doing = {"labelling": "Labelling tile", "writing": "Writing block"}[step.phase]
+            self.say(f"{doing} {step.done} of {step.total}")
             return
         self.curve.add(step.loss)
         spent = time.monotonic() - (self._started or 0)

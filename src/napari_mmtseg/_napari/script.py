@@ -12,6 +12,7 @@ def as_python(
     layers: Sequence[str],
     axes: str,
     *,
+    spacing: Sequence[float] | None = None,
     guides: Mapping[str, str],
     uncertainty: bool,
 ) -> str:
@@ -25,6 +26,8 @@ def as_python(
         Names of the image layers.
     axes : str
         Axes of the image handed to `segment`.
+    spacing : sequence of three numbers, optional
+        The voxel's size along Z, Y and X.
     guides : mapping of str to str
         Names of the Labels layers given as "scribbles" or "mask".
     uncertainty : bool
@@ -52,6 +55,8 @@ def as_python(
     for argument, name in guides.items():
         lines.append(f"{argument} = viewer.layers[{name!r}].data")
     given = "".join(f", {argument}={argument}" for argument in guides)
+    if spacing is not None:
+        given = f", spacing={tuple(spacing)!r}{given}"
     call = f"segment(image, {cls.__name__}({settings}), axes={axes!r}{given}"
     if uncertainty:
         lines.append(f"labels, uncertainty = {call}, return_uncertainty=True)")

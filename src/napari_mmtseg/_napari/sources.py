@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mmtseg.arrays import is_lazy
+
 
 class Source(Protocol):
     """Where the training process finds the pixels of a layer."""
@@ -172,6 +174,8 @@ class _Channels:
         self.shape: tuple[int, ...] = (*(one.shape[:-1] if colours else one.shape), count)
         self.ndim = len(self.shape)
         self.dtype = np.result_type(*(np.dtype(part.dtype) for part in parts))
+        if any(is_lazy(part) for part in parts):
+            self.chunks = self.shape  # that there are some makes an image lazy
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         keys = list(key) if isinstance(key, tuple) else [key]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_info
-from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QCheckBox, QComboBox, QScrollArea, QVBoxLayout, QWidget
@@ -16,15 +15,21 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QScrollArea, QVBoxLayout, QWidg
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
+from napari_mmtseg._napari.lazy_labels import KnownPlanes
+from napari_mmtseg._napari.looking import LazyResults
 from napari_mmtseg._napari.picker import ImagePicker
-from napari_mmtseg._napari.result_panel import ResultPanel
+from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.script import as_python
-from napari_mmtseg._napari.worker import Done, Job, Preview, View, words_for
+from napari_mmtseg._napari.serving import Serve
+from napari_mmtseg._napari.storing import Saved
+from napari_mmtseg._napari.words import words_for
+from napari_mmtseg._napari.worker import Done, Job, Lazily, Preview, Shown, View
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
+from napari_mmtseg.stores import open_image
 
 if TYPE_CHECKING:
     import napari
@@ -36,10 +41,14 @@ class _Run(NamedTuple):
     layers: list[Image]
     axes: str  # of the first layer, without colours
     source_axes: str  # of the array handed over
-    live: NDArray[np.int32]  # the labels as they are while training
+    live: KnownPlanes  # the labels as they are while training
     name: str
     placed: dict[str, Any]
     wants_uncertainty: bool
+    about: dict[str, Any]
+    """What tells the image from others. JSON."""
+    sources: Job | None = None
+    """Where a lazy image is."""
     strokes: Labels | None = None
     """What names the labels of a model, and lends them its colours."""
 
@@ -54,6 +63,8 @@ class SegmentWidget(JobWidget):
         self.viewer = napari_viewer
         self._run: _Run | None = None
         self._live: Labels | None = None
+        self._saving: Result | None = None
+        self.lazy = LazyResults(self.viewer, self.panel.process, self)
         self._build()
         self._choose_method()
         self.method_choice.currentIndexChanged.connect(self._choose_method)
@@ -64,6 +75,7 @@ class SegmentWidget(JobWidget):
         self.panel.finished.connect(self._show_result)
         self.panel.dropped.connect(self._drop_live)
         self.results.changed.connect(self.refresh)
+        self.results.save_wanted.connect(self.save_result)
         self.results.apply_button.clicked.connect(self.apply_model)
         self.results.name_button.clicked.connect(self.name_labels)
         self.results.copy_button.clicked.connect(self.copy_as_python)
@@ -132,6 +144,7 @@ class SegmentWidget(JobWidget):
         self.panel.allow(problem)
         ready = not self.running and not problem
         self.results.save_button.setEnabled(self.model is not None)
+        self.results.store_button.setEnabled(not self.running and self.results.result is not None)
         self.results.apply_button.setEnabled(ready and self.model is not None)
         self.results.name_button.setEnabled(ready and self.results.strokes.layer is not None)
         self.results.copy_button.setEnabled(not problem)
@@ -155,6 +168,7 @@ class SegmentWidget(JobWidget):
             self.form.method(),
             [one.name for one in layers],
             napari_layers.axes_of(layers, self.picker.chosen_axes()),
+            spacing=napari_layers.spacing_of(layers[0], self.picker.chosen_axes()),
             guides=self._guides(),
             uncertainty=self._wants_uncertainty(),
         )
@@ -216,15 +230,19 @@ class SegmentWidget(JobWidget):
         method = self.form.method() if model is None else model.method
         strokes = scribbles.layer if model is not None and scribbles is not None else None
         name = f"{' + '.join(one.name for one in layers)} {method.title}"
+        spacing = napari_layers.spacing_of(layers[0], axes)
+        lazy = method.trains and napari_layers.are_lazy(layers)
         try:
             planes = napari_layers.outline(layers, axes)
             if model is not None:
-                model.frames(planes.data, planes.axes)
-            napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
+                model.frames(planes.data, planes.axes, spacing)
+            if not lazy:
+                napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
             job = Job(
                 image=napari_layers.take(layers, axes),
                 axes=planes.axes,
                 method=method,
+                spacing=spacing,
                 model=model,
                 scribbles=None if scribbles is None else scribbles.take(),
                 mask=self.mask.take(),
@@ -237,7 +255,16 @@ class SegmentWidget(JobWidget):
             layers=layers,
             axes=axes,
             source_axes=planes.axes,
-            live=np.zeros(planes.shape, np.int32),
+            live=KnownPlanes(planes.shape),
+            about={
+                "image": [one.name for one in layers],
+                "mask": None if self.mask.layer is None else self.mask.layer.name,
+                "shape": planes.data.shape,
+                "dtype": planes.dtype.str,
+                "axes": planes.axes,
+                "spacing": spacing,
+            },
+            sources=job if lazy else None,
             name=name if strokes is None else f"{name} named",
             placed=napari_layers.placement(layers[0], axes),
             wants_uncertainty=self._wants_uncertainty(),
@@ -258,7 +285,7 @@ class SegmentWidget(JobWidget):
         run = self._run
         if run is None or (self._live is not None and not self._owns(self._live)):
             return  # removed or changed by the user, who wants no live view then
-        run.live.reshape(-1, *run.live.shape[-2:])[preview.plane] = preview.labels
+        run.live.put(preview.plane, preview.labels)
         if self._live is not None:
             self._live.refresh()
             return
@@ -268,6 +295,7 @@ class SegmentWidget(JobWidget):
             metadata={napari_layers.METADATA_KEY: {"training": True}},
             **run.placed,
         )
+        self._live.editable = False
         active = self.viewer.layers.selection.active
         self.viewer.add_layer(self._live)
         if active is not None:
@@ -282,23 +310,82 @@ class SegmentWidget(JobWidget):
     def _show_result(self, done: Done) -> None:
         run, result = self._run, done.result
         self._drop_live()
-        if run is None or not isinstance(result, Segmentation):
-            return
-        method, seconds = result.method, done.seconds
-        metadata = napari_layers.provenance(method, run.layers, run.source_axes, seconds)
+        if isinstance(result, Saved) and self._saving is not None:
+            self._show_saved(result, self._saving)
+        elif isinstance(result, Lazily) and run is not None:
+            self._show_lazy(result, run, done.seconds)
+        elif isinstance(result, Segmentation) and run is not None and done.shown is not None:
+            self._show_whole(result, done.shown, run, done.seconds)
+
+    def _show_whole(self, result: Segmentation, shown: Shown, run: _Run, seconds: float) -> None:
+        metadata = napari_layers.provenance(result.method, run.layers, run.source_axes, seconds)
         try:
             labels, uncertainty = napari_layers.result_layers(
-                result, run.name, run.placed, metadata
+                result, shown, run.name, run.placed, metadata
             )
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
-        if run.strokes is not None:
-            labels.colormap = run.strokes.colormap
         if uncertainty is not None and run.wants_uncertainty:
             self.viewer.add_layer(uncertainty)
+        self._add(labels, run)
+        self.results.show_result(
+            Result(labels, result.model, run.placed, run.about, run.axes, whole=result)
+        )
+
+    def _show_lazy(self, result: Lazily, run: _Run, seconds: float) -> None:
+        assert run.sources is not None
+        model, job = result.model, run.sources
+        order = Serve(0, model, job.image, job.axes, job.spacing, job.mask)
+        metadata = napari_layers.provenance(model.method, run.layers, run.source_axes, seconds)
+        layer, labels = self.lazy.layer(
+            result, order, run.live.shape, name=run.name, metadata=metadata, **run.placed
+        )
+        self._add(layer, run)
+        self.results.show_result(Result(layer, model, run.placed, run.about, run.axes, lazy=labels))
+        if run.wants_uncertainty:
+            show_info(
+                "The uncertainty of a lazy image is not shown; in Python, model.predict(image, "
+                "return_uncertainty=True) gives it as a dask array."
+            )
+
+    def _add(self, labels: Labels, run: _Run) -> None:
+        if run.strokes is not None:
+            labels.colormap = run.strokes.colormap
         self.viewer.add_layer(labels)
-        self.results.show_result(labels, result, run.placed)
+
+    def save_result(self, path: str, overwrite: bool) -> None:
+        """Write the labels of the last result to OME-Zarr."""
+        result = self.results.result
+        if result is None or self.running:
+            return
+        try:
+            save = result.save(path, overwrite=overwrite)
+        except MemoryError as error:
+            self.panel.fail(words_for(error))
+            return
+        self._saving = result
+        self.panel.start(save)
+        self.refresh()
+
+    def _show_saved(self, saved: Saved, result: Result) -> None:
+        if not saved.complete:
+            self.panel.say(
+                f"Stopped. Save again under that name to go on: {saved.path} keeps what is done."
+            )
+            return
+        levels = list(open_image(saved.path).levels)
+        several = len(levels) > 1
+        layer = Labels(
+            levels if several else levels[0],
+            multiscale=several,
+            name=Path(saved.path).name,
+            colormap=result.layer.colormap,
+            metadata={napari_layers.METADATA_KEY: {"saved": saved.path}},
+            **result.placed,
+        )
+        self.viewer.add_layer(layer)
+        self.panel.say(f"The labels are in {saved.path}.")
 
     def _drop_live(self) -> None:
         if self._live is not None and self._owns(self._live):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import sys
@@ -10,26 +11,34 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Callable, Generator
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from napari_mmtseg._napari.channel import Receiver, Sender, UnreadableError
+from napari_mmtseg._napari.numbers import alike, counted
+from napari_mmtseg._napari.serving import Planes, Seen, Server, Unseen
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg.arrays import Frames
+from napari_mmtseg._napari.storing import Save, Saved, save_steps
+from napari_mmtseg._napari.words import words_for
+from napari_mmtseg.arrays import is_lazy
 from napari_mmtseg.engine import Run, Step
 from napari_mmtseg.grouping import Groups, group_objects_steps
-from napari_mmtseg.labelling import Labeller, Segmentation
+from napari_mmtseg.labelling import Clusters, Segmentation
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.model import Labels, Model
 from napari_mmtseg.segmentation import predict_steps, segment_steps
 from napari_mmtseg.settings import Method
+from napari_mmtseg.writing import Written
 
 _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
+_FINAL_SHARE = 0.5
+"""The final labels of a plane that is more of the image are not shown ahead of the result."""
 
 
 class Job(NamedTuple):
@@ -41,6 +50,7 @@ class Job(NamedTuple):
     image: Source
     axes: str
     method: Method
+    spacing: tuple[float, ...] | None = None
     model: Model | None = None
     objects: Source | None = None
     scribbles: Source | None = None
@@ -88,11 +98,31 @@ class Grouped(NamedTuple):
     labels: Labels
 
 
+class Lazily(NamedTuple):
+    """What was trained on a lazy image, which is labelled where one looks."""
+
+    model: Model
+    plane: int
+    """The plane in view."""
+    clusters: Clusters
+    """Its clusters."""
+
+
+class Shown(NamedTuple):
+    """The labels of a result, and the pixels of each that occurs."""
+
+    labels: Labels
+    present: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+
+
 class Done(NamedTuple):
     """The result of a job."""
 
-    result: Segmentation | Grouped
+    result: Segmentation | Grouped | Lazily | Saved
     seconds: float
+    shown: Shown | None = None
+    """Of a segmentation."""
 
 
 class Failed(NamedTuple):
@@ -102,7 +132,7 @@ class Failed(NamedTuple):
     details: str
 
 
-Message = Progress | Preview | Note | Done | Failed
+Message = Progress | Preview | Note | Done | Failed | Seen | Unseen
 
 
 class _Inputs(NamedTuple):
@@ -123,24 +153,18 @@ def main() -> None:
         os.nice(5)  # the window comes first
     with contextlib.suppress(ImportError):
         import_module("torch")  # a second or two that the user need not wait on Run
+    server = Server(out)
     while True:
         wish = wishes.get()
         if isinstance(wish, Job):
-            _serve(wish, wishes, out)
+            _serve(partial(_do, wish, wishes, server, out), out)
+        elif isinstance(wish, Save):
+            _serve(partial(_save, wish, wishes, server, out), out)
+        else:
+            server.take(wish)
         del wish  # and the image with it
-
-
-def words_for(error: Exception) -> str:
-    """Say in one sentence what went wrong."""
-    if isinstance(error, MemoryError) and (type(error) is not MemoryError or not str(error)):
-        detail = f" ({error})" if str(error) else ""
-        return (
-            f"Memory ran out{detail}: close what you do not need, or take a larger working "
-            "reduction or a smaller crop"
-        )
-    if isinstance(error, ValueError | TypeError | MemoryError):
-        return str(error)
-    return f"The run failed with {type(error).__name__}: {error}"
+        if wishes.empty():
+            server.answer()
 
 
 def _channel(mark: bytes) -> tuple[Receiver, Sender]:
@@ -168,7 +192,7 @@ def _listen(source: Receiver, wishes: queue.SimpleQueue[Any], out: Sender) -> No
         os._exit(0)  # the window is gone, and nobody waits for a result
 
 
-def _serve(job: Job, wishes: queue.SimpleQueue[Any], out: Sender) -> None:
+def _serve(work: Callable[[], Done], out: Sender) -> None:
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
@@ -176,33 +200,65 @@ def _serve(job: Job, wishes: queue.SimpleQueue[Any], out: Sender) -> None:
             warnings.showwarning = lambda message, category, *_: (
                 out.send(Note(str(message))) if category is UserWarning else None
             )
-            sources = (job.image, job.objects, job.scribbles, job.mask)
-            inputs = _Inputs(*(None if one is None else one.open() for one in sources))
-            result = _drive(_run(job, inputs), job, inputs, wishes, out)
-        if isinstance(result, Groups):
-            result = Grouped(result, result.labels(inputs.objects))
-        out.send(Done(result, time.perf_counter() - start))
+            done = work()
+        out.send(done._replace(seconds=time.perf_counter() - start))
     except Exception as error:
         out.send(Failed(words_for(error), traceback.format_exc()))
 
 
+def _do(job: Job, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
+    sources = (job.image, job.objects, job.scribbles, job.mask)
+    inputs = _Inputs(*(None if one is None else one.open() for one in sources))
+    run, look = _run(job, inputs), _LiveView(job, inputs, out)
+    result = _drive(run, look.show, wishes, server, look.turn)
+    if isinstance(result, Groups):
+        return Done(Grouped(result, result.labels(inputs.objects)), 0)
+    if result.model is not None and is_lazy(result.clusters):
+        return Done(Lazily(result.model, *look.final(result.model)), 0)
+    labels = result.labels()
+    return Done(result, 0, Shown(labels, *counted(labels)))
+
+
+def _save(save: Save, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
+    planes = None if save.served is None else server.planes(save.served)
+    done = total = 0
+
+    def tell(step: Written) -> None:
+        nonlocal done, total
+        done, total = step.done, step.total
+        out.send(Progress("writing", done, total, math.nan, 0))
+
+    path = _drive(save_steps(save, planes), tell, wishes, server)
+    return Done(Saved(str(path), done == total), 0)
+
+
 def _run(job: Job, inputs: _Inputs) -> Run[Any]:
-    image, axes, model = inputs.image, job.axes, job.model
+    image, axes, spacing, model = inputs.image, job.axes, job.spacing, job.model
     if model is not None:
         if inputs.scribbles is not None:
             model = model.with_classes(image, inputs.scribbles, axes=axes)
-        return predict_steps(model, image, axes=axes, mask=inputs.mask)
+        return predict_steps(model, image, axes=axes, spacing=spacing, mask=inputs.mask)
     if isinstance(job.method, ObjectIIC) and inputs.objects is not None:
         return group_objects_steps(image, inputs.objects, job.method, axes=axes)
-    return segment_steps(image, job.method, axes=axes, scribbles=inputs.scribbles, mask=inputs.mask)
+    return segment_steps(
+        image,
+        job.method,
+        axes=axes,
+        spacing=spacing,
+        scribbles=inputs.scribbles,
+        mask=inputs.mask,
+    )
 
 
 def _drive(
-    run: Run[Any], job: Job, inputs: _Inputs, wishes: queue.SimpleQueue[Any], out: Sender
+    run: Generator[Any, bool | None, Any],
+    on_step: Callable[[Any], None],
+    wishes: queue.SimpleQueue[Any],
+    server: Server,
+    turn: Callable[[int], None] = lambda plane: None,
 ) -> Any:
-    frames = Frames(inputs.image, job.axes)
-    plane, last, cost, before = job.plane, -1e9, 0.0, None
-    stop, live = False, job.objects is None
+    """Drive a run to its end, and meanwhile do what the window wishes."""
+    stop = False
     while True:
         try:
             step = run.send(stop or None)
@@ -211,68 +267,72 @@ def _drive(
         stop = False  # each wish ends one phase: training, then labelling
         while not wishes.empty():
             wish = wishes.get()
-            stop = stop or isinstance(wish, Stop)
-            if isinstance(wish, View):
-                plane, before = wish.plane, None
-        out.send(Progress(step.phase, step.done, step.total, step.loss, step.n_labels))
+            if isinstance(wish, Stop):
+                stop = True
+            elif isinstance(wish, View):
+                turn(wish.plane)
+            else:
+                server.take(wish)
+        on_step(step)
+        server.answer()
+
+
+class _LiveView:
+    """Tells how far a run is, and now and then what the plane in view looks like."""
+
+    def __init__(self, job: Job, inputs: _Inputs, out: Sender) -> None:
+        self._job, self._inputs, self._out = job, inputs, out
+        self._plane = job.plane
+        self._live = job.objects is None
+        self._trained = False
+        self._last, self._cost = -1e9, 0.0
+        self._before: Labels | None = None
+
+    def turn(self, plane: int) -> None:
+        """Note which plane is in view."""
+        self._plane, self._before = plane, None
+
+    def show(self, step: Step) -> None:
+        """Tell of a step, and show its plane if it is time for that."""
+        self._out.send(Progress(step.phase, step.done, step.total, step.loss, step.n_labels))
+        if not self._live or self._trained:
+            return
         now = time.perf_counter()
-        due = now - last > max(_PREVIEW_SECONDS, cost / _PREVIEW_SHARE)
-        if not (live and due and step.phase == "training"):
-            continue
+        self._trained = step.phase == "labelling"
+        due = now - self._last > max(_PREVIEW_SECONDS, self._cost / _PREVIEW_SHARE)
+        if not (due or self._trained):
+            return
         try:
-            preview = _preview(step, frames, plane, before)
+            preview = self._preview(step)
         except Exception as error:  # a passing look must not cost the result
-            live = False
-            out.send(Note(f"There is no live view of this run. {words_for(error)}"))
-            continue
-        before = preview.labels
-        out.send(preview)
-        last = time.perf_counter()
-        cost = last - now
+            self._live = False
+            self._out.send(Note(f"There is no live view of this run. {words_for(error)}"))
+            return
+        if preview is not None:
+            self._before = preview.labels
+            self._out.send(preview)
+        self._last = time.perf_counter()
+        self._cost = self._last - now
 
+    def final(self, model: Model) -> tuple[int, Clusters]:
+        """Return the plane in view and its clusters."""
+        planes = self._planes(model)
+        plane = min(self._plane, len(planes) - 1)
+        return plane, planes.clusters(plane)
 
-def _preview(step: Step, frames: Frames, plane: int, before: Labels | None) -> Preview:
-    model: Model = step.snapshot()
-    index = min(plane, len(frames) - 1)
-    clusters = Labeller(model.draft()).region(frames, index)
-    labels = np.append(model.label_of(), 0).astype(np.int32)[clusters]
-    return Preview(index, alike(labels, before))
+    def _preview(self, step: Step) -> Preview | None:
+        """Return a passing look while training, then the final labels."""
+        model: Model | None = step.snapshot()
+        if model is None:
+            return None  # a method that learns nothing
+        if not self._trained:
+            model = model.draft()
+        elif self._planes(model).share(0) > _FINAL_SHARE:
+            return None  # the result itself comes as soon
+        plane, clusters = self.final(model)
+        labels = np.append(model.label_of(), 0).astype(np.int32)[clusters]
+        return Preview(plane, labels if self._trained else alike(labels, self._before))
 
-
-def alike(labels: Labels, before: Labels | None) -> Labels:
-    """Renumber labels to those shown before, so that colours do not jump while training.
-
-    Each label takes the number that it covers most of; of several that want the same, the one
-    that covers the most. The others share out the numbers that are left. Time and memory depend
-    on how many labels there are, never on their values.
-    """
-    if before is None:
-        return labels
-    values, new = _coded(labels)
-    values_before, old = _coded(before)
-    counted = (labels.ravel() != 0) & (before.ravel() != 0)  # 0 is never a cluster
-    ones = np.ones(counted.sum(), np.int32)
-    table = csr_array((ones, (new[counted], old[counted])), (len(values), len(values_before)))
-    pairs = table.tocoo()
-    order = np.argsort(-pairs.data, kind="stable")
-    mine, theirs = pairs.row[order], pairs.col[order]
-    wanted = np.sort(np.unique(mine, return_index=True)[1])  # by each, the most covered first
-    mine, theirs = mine[wanted], theirs[wanted]
-    got = np.unique(theirs, return_index=True)[1]
-    number = np.zeros(len(values), np.int32)
-    number[mine[got]] = values_before[theirs[got]]
-    left = (number == 0) & (values != 0)
-    free = np.setdiff1d(np.union1d(values, values_before), [0, *number])
-    number[left] = free[: left.sum()]
-    renumbered: Labels = number[new].reshape(labels.shape)
-    return renumbered
-
-
-def _coded(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the values that occur, rising, and for each pixel the place of its own among them."""
-    flat = labels.ravel()
-    if flat.max() >= flat.size:
-        values, place = np.unique(flat, return_inverse=True)
-        return values.astype(np.int64), place
-    seen = np.bincount(flat) > 0  # many times faster
-    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[flat]
+    def _planes(self, model: Model) -> Planes:
+        job, inputs = self._job, self._inputs
+        return Planes(model, inputs.image, job.axes, job.spacing, inputs.mask)

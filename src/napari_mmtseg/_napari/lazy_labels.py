@@ -1,0 +1,191 @@
+"""Labels of which only the planes are known that were looked at."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mmtseg._napari.serving import Serve, lazy_labels
+
+_KEPT_BYTES = 2**28
+_AHEAD = 3
+
+
+class KnownPlanes:
+    """An array-like of labels: 0 where nothing is known yet. Reading it computes nothing.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the labels, ending in that of a plane.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.ndim = len(shape)
+        self.dtype = np.dtype(np.int32)
+        self.size = math.prod(shape)
+        self.in_view: int | None = None
+        """The plane that was read last."""
+        self._room = max(2, _KEPT_BYTES // (4 * math.prod(shape[-2:])))
+        self._known: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, plane: int, values: NDArray[Any]) -> None:
+        """Take a plane; those read longest ago are dropped for it."""
+        with self._lock:
+            self._known[plane] = values
+            if self.in_view is not None and self.in_view in self._known:
+                self._known.move_to_end(self.in_view)
+            while len(self._known) > self._room:
+                self._known.popitem(last=False)
+
+    def __getitem__(self, key: Any) -> NDArray[np.int32]:
+        """Read by whole numbers and slices what is known."""
+        spans, numbered = _spans(key, self.shape)
+        found = np.zeros([len(span) for span in spans], np.int32)
+        if all(numbered[:-2]) and not any(numbered[-2:]):
+            self._look_at(self._index([span.start for span in spans[:-2]]))
+        rows, columns = (slice(one.start, _stop(one), one.step) for one in spans[-2:])
+        with self._lock:
+            known = list(self._known.items())
+        for plane, values in known:
+            place = [int(i) for i in np.unravel_index(plane, self.shape[:-2])]
+            pairs = list(zip(place, spans[:-2], strict=True))
+            if all(i in span for i, span in pairs):
+                target = tuple(span.index(i) for i, span in pairs)
+                found[target] = self._labels(values[rows, columns])
+        return found[tuple(0 if one else slice(None) for one in numbered)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[...], dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def _index(self, place: list[int]) -> int:
+        return int(np.ravel_multi_index(place, self.shape[:-2])) if place else 0
+
+    def _look_at(self, plane: int) -> None:
+        self.in_view = plane
+        with self._lock:
+            if plane in self._known:
+                self._known.move_to_end(plane)
+
+    def _labels(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values
+
+
+class LazyLabels(KnownPlanes):
+    """Labels that are found where one looks.
+
+    When a single plane is read that is not known, it is asked for; `put` brings it, and whoever
+    shows it reads again.
+
+    Parameters
+    ----------
+    order : Serve
+        What the planes are found with.
+    shape : tuple of int
+        Of the labels.
+    """
+
+    def __init__(self, order: Serve, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        self.order = order
+        self.wanted: int | None = None
+        """The plane that was asked for last and is not here yet."""
+        self._ask: Callable[[int], None] | None = None
+        self._count = math.prod(shape[:-2])
+        self._step = 0
+        self._lacking: int | None = None
+        self.relabel(order.model.label_of())
+
+    def show(self, plane: int, ask: Callable[[int], None]) -> None:
+        """Begin to ask for planes that are not known.
+
+        Parameters
+        ----------
+        plane : int
+            The one in view.
+        ask : callable
+            Called with the index of a plane that is wanted; from any thread.
+        """
+        self.in_view, self._ask = plane, ask
+
+    def relabel(self, label_of: NDArray[np.int64]) -> None:
+        """Give each cluster another label."""
+        self.label_of = label_of
+        self._table = np.append(label_of, 0).astype(np.int32)  # the last one is for cluster -1
+
+    def put(self, plane: int, values: NDArray[Any]) -> None:
+        """Take the clusters of a plane."""
+        super().put(plane, values)
+        if self.wanted == plane:
+            self.wanted = None
+
+    def lack(self, plane: int) -> None:
+        """Note that a plane cannot be had; it is asked for when another was in view meanwhile."""
+        if self.wanted == plane:
+            self.wanted = None
+        self._lacking = plane
+
+    def ask_ahead(self) -> None:
+        """Ask for the next plane in the direction of scrolling that is not known, if it is near."""
+        if self.in_view is None or not self._step or self.wanted is not None:
+            return
+        for steps in range(1, min(_AHEAD, self._room - 1) + 1):
+            plane = self.in_view + steps * self._step
+            if not 0 <= plane < self._count:
+                return
+            if plane not in self._known:
+                self._request(plane)
+                return
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Arrive in another process as a dask array of all labels."""
+        return lazy_labels, (self.order, self.label_of)
+
+    def _look_at(self, plane: int) -> None:
+        if plane != self.in_view:
+            self._step = 0 if self.in_view is None else plane - self.in_view
+            self._lacking = None
+        super()._look_at(plane)
+        if plane not in self._known and plane not in (self.wanted, self._lacking):
+            self._request(plane)
+
+    def _request(self, plane: int) -> None:
+        if self._ask is not None:
+            self.wanted = plane
+            self._ask(plane)
+
+    def _labels(self, values: NDArray[Any]) -> NDArray[Any]:
+        labels: NDArray[np.int32] = self._table[values]
+        return labels
+
+
+def _spans(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool]]:
+    """Return which indices of each axis are read, and whether by a bare number."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    at = next((i for i, one in enumerate(keys) if one is Ellipsis), len(keys))
+    keys[at : at + 1] = [slice(None)] * (len(shape) - len(keys) + (at < len(keys)))
+    spans, numbered = [], []
+    for one, size in zip(keys, shape, strict=True):
+        if isinstance(one, slice):
+            spans.append(range(size)[one])
+        else:
+            index = range(size)[int(one)]
+            spans.append(range(index, index + 1))
+        numbered.append(not isinstance(one, slice))
+    return spans, numbered
+
+
+def _stop(span: range) -> int | None:
+    """Return the end of a range as a slice has it: below 0 means none."""
+    return span.stop if span.stop >= 0 else None

@@ -1,0 +1,102 @@
+"""Write a result to OME-Zarr in the training process, block by block."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mmtseg import saving
+from napari_mmtseg._napari.serving import Planes, Serve
+from napari_mmtseg._napari.sources import Copied, Source
+from napari_mmtseg.chunks import Region
+from napari_mmtseg.writing import Written, write_labels
+
+_SIDE_PX = 1024
+
+
+class Save(NamedTuple):
+    """Write labels, which are known (`labels`) or to be found (`served`)."""
+
+    path: str
+    overwrite: bool
+    axes: str
+    """Of the labels."""
+    shape: tuple[int, ...]
+    place: dict[str, Any]
+    """scale, units and translate, as in `write_labels`."""
+    about: dict[str, Any]
+    """What tells the image from others. JSON."""
+    labels: Source | None = None
+    served: Serve | None = None
+    label_of: NDArray[np.int64] | None = None
+
+
+class Saved(NamedTuple):
+    """Where a result was written."""
+
+    path: str
+    complete: bool
+    """Otherwise it was stopped, and saving again goes on with it."""
+
+
+def save_steps(save: Save, planes: Planes | None) -> Generator[Written, bool | None, Path]:
+    """Write block by block; sending True stops.
+
+    Parameters
+    ----------
+    save : Save
+    planes : Planes or None
+        Those of `save.served`.
+    """
+    digest = hashlib.sha256(json.dumps(save.about, sort_keys=True).encode())
+    if planes is not None and save.served is not None and save.label_of is not None:
+        frames, labeller = planes.frames, planes.labeller
+        table = np.append(save.label_of, 0).astype(np.int32)  # the last one is for cluster -1
+        sides = dict(zip(frames.frame_axes, labeller.tile_px, strict=True))
+        chunk = [sides.get(axis, 1) for axis in range(len(save.axes))]
+        _add_model(digest, save.served, save.label_of)
+
+        def block(region: Region) -> NDArray[np.int32]:
+            index, tile = frames.tile_of(region)
+            made = np.empty([one.stop - one.start for one in region], np.int32)
+            found = labeller.find(frames, index, tile, planes.mask)
+            frames.tile_view(made)[...] = table[found.clusters]
+            return made
+
+    else:
+        assert save.labels is not None
+        labels = save.labels.open()
+        chunk = [_SIDE_PX if axis in "YX" else 1 for axis in save.axes]
+        digest.update(np.ascontiguousarray(labels).data)  # painted on, perhaps
+
+        def block(region: Region) -> NDArray[np.int32]:
+            part: NDArray[np.int32] = labels[region]
+            return part
+
+    return write_labels(
+        save.path,
+        save.shape,
+        chunk,
+        block,
+        axes=save.axes,
+        fingerprint=digest.hexdigest(),
+        overwrite=save.overwrite,
+        **save.place,
+    )
+
+
+def _add_model(digest: Any, served: Serve, label_of: NDArray[np.int64]) -> None:
+    model, mask = served.model, served.mask
+    fields = {one.name: getattr(model, one.name) for one in dataclasses.fields(model)}
+    for part in saving.packed(fields):
+        digest.update(part)
+    digest.update(np.ascontiguousarray(label_of).data)
+    if isinstance(mask, Copied):
+        digest.update(np.ascontiguousarray(mask.pixels).data)

@@ -1,0 +1,312 @@
+"""A lazy layer gives a lazy result: planes are labelled where one looks, and written to a store."""
+
+import pickle
+import time
+
+import dask.array
+import napari
+import numpy as np
+import pytest
+import zarr
+from napari.utils.notifications import notification_manager
+from numpy.testing import assert_array_equal
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QGuiApplication
+
+from napari_mmtseg import KMeans, segment, train
+from napari_mmtseg._napari.compare import CompareWidget
+from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
+from napari_mmtseg._napari.serving import Serve
+from napari_mmtseg._napari.widgets import KMeansWidget
+from napari_mmtseg.stores import open_image
+
+SECONDS = 120_000
+METHOD = KMeans(n_labels=2, smoothing_px=0.0)
+
+
+@pytest.fixture
+def stack():
+    image = np.random.default_rng(0).integers(0, 60, (6, 40, 50), np.uint8)
+    for plane in range(6):
+        image[plane, 5 + plane : 25 + plane, 10:30] += 150
+    return image
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()  # as plugins get it
+
+
+@pytest.fixture
+def widget(viewer):
+    widget = KMeansWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.form.show_method(METHOD)
+    yield widget
+    widget.panel.close_process()
+
+
+def run(widget, qtbot):
+    widget.panel.run_button.click()
+    finish(widget, qtbot)
+
+
+def finish(widget, qtbot):
+    qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
+
+
+def lazy(stack):
+    return dask.array.from_array(stack, chunks=(1, 25, 25))
+
+
+def shown(viewer, qtbot, layer, plane, expected):
+    """Wait until a layer shows a plane."""
+    viewer.dims.set_current_step(0, plane)
+    qtbot.waitUntil(lambda: layer.data[plane].any(), timeout=SECONDS)
+    assert_array_equal(layer.data[plane], expected)
+
+
+def test_planes_are_labelled_where_one_looks_bit_for_bit(viewer, widget, qtbot, stack):
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    viewer.dims.set_current_step(0, 3)
+    run(widget, qtbot)
+    layer = viewer.layers["lazy k-means"]
+    expected = widget.model.predict(stack, axes="ZYX")
+    assert_array_equal(expected, segment(stack, METHOD, axes="ZYX"))
+    assert layer.data.shape == stack.shape
+    assert not layer.editable
+    assert set(layer.features["index"]) == {1, 2}
+    assert layer.features["share in sample"].sum() == pytest.approx(1)
+    assert_array_equal(layer.data[3], expected[3])  # at once
+    assert not np.asarray(layer.data)[0].any()
+    for plane in (0, 5, 1):
+        shown(viewer, qtbot, layer, plane, expected[plane])
+    viewer.dims.ndisplay = 3  # asks for nothing, and can still not be painted on
+    assert not layer.editable
+
+
+def test_masked_volumes_with_channels_are_shown_plane_by_plane(viewer, widget, qtbot, stack):
+    image = dask.array.from_array(np.stack([stack, 255 - stack], axis=1), chunks=(1, 1, 25, 25))
+    mask = np.ones(stack.shape, np.uint8)
+    mask[:, :, 40:] = 0
+    viewer.add_image(image, name="lazy", contrast_limits=(0, 255), axis_labels="zcyx", units="um")
+    viewer.add_labels(dask.array.from_array(mask), name="mask")
+    widget.mask.setCurrentText("mask")
+    run(widget, qtbot)
+    layer = viewer.layers["lazy k-means"]
+    assert len(widget.model.spacing) == 3
+    assert layer.data.shape == stack.shape
+    expected = widget.model.predict(np.asarray(image), axes="ZCYX") * mask
+    for plane in (4, 0):
+        viewer.dims.set_current_step(0, plane)
+        qtbot.waitUntil(lambda plane=plane: layer.data[plane].any(), timeout=SECONDS)
+        assert_array_equal(layer.data[plane], expected[plane])
+
+
+def test_fewer_labels_recolour_a_lazy_result_at_once(viewer, widget, qtbot, stack):
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    widget.form.show_method(KMeans(n_labels=4, smoothing_px=0.0))
+    run(widget, qtbot)
+    layer = viewer.layers["lazy k-means"]
+    widget.results.n_labels.setValue(2)
+    expected = widget.model.predict(stack, axes="ZYX", n_labels=2)
+    plane = viewer.dims.current_step[0]
+    assert_array_equal(layer.data[plane], expected[plane])
+    assert set(layer.features["index"]) == {1, 2}
+    shown(viewer, qtbot, layer, 5, expected[5])
+
+
+def test_a_new_process_goes_on_where_another_was_ended(viewer, widget, qtbot, stack, monkeypatch):
+    monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    run(widget, qtbot)
+    layer, process = viewer.layers["lazy k-means"], widget.panel.process
+    expected = widget.model.predict(stack, axes="ZYX")
+    shown(viewer, qtbot, layer, 0, expected[0])
+    process.discard()
+    shown(viewer, qtbot, layer, 5, expected[5])
+    process._child.process.kill()
+    qtbot.waitUntil(lambda: process._child is None, timeout=SECONDS)
+    shown(viewer, qtbot, layer, 2, expected[2])
+
+
+def test_a_plane_that_cannot_be_read_says_why(viewer, widget, qtbot, stack, tmp_path, monkeypatch):
+    errors = []
+    store = zarr.create_array(
+        tmp_path / "i.zarr", shape=stack.shape, chunks=(1, 40, 50), dtype="u1"
+    )
+    store[:] = stack
+    viewer.add_image(open_image(tmp_path / "i.zarr").levels[0], name="i", contrast_limits=(0, 255))
+    viewer.dims.set_current_step(0, 0)
+    run(widget, qtbot)
+    monkeypatch.setattr(notification_manager, "dispatch", errors.append)
+    expected = widget.model.predict(stack, axes="ZYX")
+    viewer.layers["i"].visible = False  # napari would read it
+    (tmp_path / "i.zarr" / "c" / "4" / "0" / "0").write_bytes(b"damaged")
+    viewer.dims.set_current_step(0, 4)
+    qtbot.waitUntil(lambda: bool(errors), timeout=SECONDS)
+    assert errors[0].message.startswith("The voxels [4:5, 0:40, 0:50] cannot be read")
+    shown(viewer, qtbot, viewer.layers["i k-means"], 5, expected[5])
+    viewer.layers["i k-means"].visible = False
+    widget.panel.run_button.click()
+    finish(widget, qtbot)
+    assert widget.panel.status.text().startswith("The voxels [4:5, 0:40, 0:50] cannot be read")
+
+
+def test_scrolling_does_not_hold_up_the_window(viewer, widget, qtbot):
+    tile = np.random.default_rng(0).integers(0, 60, (1, 512, 512), np.uint8)
+    tile[:, 100:300, 100:300] += 150
+    viewer.add_image(
+        dask.array.from_array(np.repeat(tile, 20, 0), chunks=(1, 512, 512)),
+        contrast_limits=(0, 255),
+    )
+    run(widget, qtbot)
+    layer = viewer.layers[-1]
+    ticks = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.start(5)
+    for plane in range(20):
+        viewer.dims.set_current_step(0, plane)
+        qtbot.wait(30)
+    qtbot.waitUntil(lambda: layer.data[19].any(), timeout=SECONDS)
+    timer.stop()
+    assert np.percentile(np.diff(ticks), 95) < 0.2  # on a busy machine
+
+
+def test_a_lazy_result_can_be_a_mask_and_is_compared_only_once_saved(viewer, widget, qtbot, stack):
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    run(widget, qtbot)
+    expected = segment(stack, METHOD, axes="ZYX")
+    widget.mask.setCurrentText("lazy k-means")
+    arrived = pickle.loads(pickle.dumps(widget.mask.take(), protocol=5))
+    assert_array_equal(np.asarray(arrived.open()), expected)
+
+    viewer.add_labels(expected, name="truth")
+    comparing = CompareWidget(viewer)
+    qtbot.addWidget(comparing)
+    comparing.result.setCurrentText("lazy k-means")
+    comparing.truth.setCurrentText("truth")
+    assert "save the result" in comparing.problem()
+
+
+def test_regions_of_a_lazy_layer_are_refused_before_training(
+    viewer, widget, qtbot, stack, monkeypatch
+):
+    monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    widget.form.show_method(KMeans(output="regions"))
+    run(widget, qtbot)
+    assert "Regions of a lazy image" in widget.panel.status.text()
+
+
+@pytest.mark.parametrize("kind", ["lazy", "whole"])
+def test_a_result_is_written_stopped_resumed_and_shown(
+    viewer, widget, qtbot, stack, tmp_path, kind, monkeypatch
+):
+    data = lazy(stack) if kind == "lazy" else stack
+    viewer.add_image(
+        data,
+        name="stack",
+        contrast_limits=(0, 255),
+        scale=(3, 0.5, 0.25),
+        translate=(1, 2, 3),
+        units=("um", "um", "um"),
+    )
+    run(widget, qtbot)
+    assert widget.results.store_button.isEnabled()
+    expected = widget.model.predict(stack, axes="ZYX")
+    path = tmp_path / "labels.zarr"
+    widget.save_result(str(path), overwrite=False)
+    widget.panel.stop()
+    finish(widget, qtbot)
+    assert path.exists() or (tmp_path / "labels.zarr.unfinished").exists()
+    if not path.exists():
+        assert "Save again" in widget.panel.status.text()
+        widget.save_result(str(path), overwrite=False)
+        finish(widget, qtbot)
+    assert str(path) in widget.panel.status.text()
+    stored = open_image(path)
+    assert_array_equal(stored.levels[0][:], expected)
+    assert stored.axes == "ZYX"
+    assert stored.scale[0] == (3, 0.5, 0.25)
+    assert stored.translate[0] == (1, 2, 3)
+    assert set(stored.units) == {"micrometer"}
+    layer = viewer.layers["labels.zarr"]
+    assert_array_equal(layer.scale, (3, 0.5, 0.25))
+    assert_array_equal(layer.translate, (1, 2, 3))
+
+    monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
+    widget.save_result(str(path), overwrite=False)
+    finish(widget, qtbot)
+    assert "exists" in widget.panel.status.text()
+
+
+@pytest.mark.parametrize("voxels", ["planes", "volume"])
+def test_the_last_live_view_is_the_final_answer(viewer, widget, qtbot, stack, voxels):
+    units = "um" if voxels == "volume" else "pixel"
+    many = np.concatenate([stack] * 50) if voxels == "volume" else stack
+    viewer.add_image(many, name="stack", axis_labels="zyx", units=units)
+    viewer.dims.set_current_step(0, 2)
+    previews = []
+    widget.panel.previewed.connect(previews.append)
+    widget.form.show_method(KMeans(n_labels=3, sharpening_px=6))
+    run(widget, qtbot)
+    assert (len(widget.model.spacing) == 3) == (voxels == "volume")
+    labels = viewer.layers["stack k-means"].data
+    assert previews[-1].plane == 2
+    assert_array_equal(previews[-1].labels, labels[2])
+
+
+def test_the_copied_script_knows_the_voxels(viewer, widget, qtbot, stack, monkeypatch):
+    viewer.add_image(stack, name="stack", axis_labels="zyx", units=("nm", "um", "um"))
+    layer = viewer.layers["stack"]
+    layer.scale = (1000, 1, 1)
+    run(widget, qtbot)
+    expected = viewer.layers[-1].data
+    widget.copy_as_python()
+    script = QGuiApplication.clipboard().text()
+    assert "spacing=(1.0, 1.0, 1.0)" in script
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    names: dict = {}
+    exec(compile(script, "script", "exec"), names)
+    assert_array_equal(names["labels"], expected)
+
+
+def test_planes_that_are_known_are_read_by_any_slices():
+    labels = KnownPlanes((2, 3, 5, 7))
+    values = np.arange(35, dtype=np.int32).reshape(5, 7)
+    labels.put(4, values)
+    whole = np.zeros((2, 3, 5, 7), np.int32)
+    whole[1, 1] = values
+    keys = (1, (1, 1), (..., slice(2, 4)), np.s_[::-1, 1:, ::2, ::-3], np.s_[-1, -2, 4], np.s_[:])
+    for key in keys:
+        assert_array_equal(labels[key], whole[key])
+    assert_array_equal(np.asarray(labels), whole)
+
+
+def test_no_more_planes_are_kept_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr("napari_mmtseg._napari.lazy_labels._KEPT_BYTES", 3 * 4 * 35)
+    labels = KnownPlanes((9, 5, 7))
+    for plane in range(9):
+        labels.put(plane, np.ones((5, 7), np.int32))
+        labels[0]  # in view
+    assert np.asarray(labels).any(axis=(1, 2)).tolist() == [True, *[False] * 6, True, True]
+
+
+def test_planes_ahead_are_asked_for_in_the_direction_of_scrolling(gray):
+    asked = []
+    order = Serve(0, train(gray, METHOD), None, "ZYX")
+    labels = LazyLabels(order, (20, *gray.shape))
+    labels.show(4, asked.append)
+    clusters = np.zeros(gray.shape, np.int16)
+    for plane in (4, 5):
+        labels[plane]
+        labels[plane]
+        labels.put(plane, clusters)
+    for plane in (6, 7, 8):
+        labels.ask_ahead()
+        labels.ask_ahead()
+        labels.put(plane, clusters)
+    labels.ask_ahead()
+    assert asked == [4, 5, 6, 7, 8]
