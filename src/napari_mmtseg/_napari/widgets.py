@@ -44,7 +44,6 @@ class _Run(NamedTuple):
     live: KnownPlanes  # the labels as they are while training
     name: str
     placed: dict[str, Any]
-    wants_uncertainty: bool
     about: dict[str, Any]
     """What tells the image from others. JSON."""
     sources: Job | None = None
@@ -237,7 +236,7 @@ class SegmentWidget(JobWidget):
             if model is not None:
                 model.frames(planes.data, planes.axes, spacing)
             if not lazy:
-                napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
+                napari_layers.check_memory(layers, axes, uncertainty=self._wants_uncertainty())
             job = Job(
                 image=napari_layers.take(layers, axes),
                 axes=planes.axes,
@@ -247,6 +246,7 @@ class SegmentWidget(JobWidget):
                 scribbles=None if scribbles is None else scribbles.take(),
                 mask=self.mask.take(),
                 plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
+                uncertain=self._wants_uncertainty(),
             )
         except (ValueError, MemoryError) as error:
             self.panel.fail(words_for(error))
@@ -267,7 +267,6 @@ class SegmentWidget(JobWidget):
             sources=job if lazy else None,
             name=name if strokes is None else f"{name} named",
             placed=napari_layers.placement(layers[0], axes),
-            wants_uncertainty=self._wants_uncertainty(),
             strokes=strokes,
         )
         self.panel.start(job)
@@ -326,7 +325,7 @@ class SegmentWidget(JobWidget):
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
-        if uncertainty is not None and run.wants_uncertainty:
+        if uncertainty is not None:
             self.viewer.add_layer(uncertainty)
         self._add(labels, run)
         self.results.show_result(
@@ -343,7 +342,7 @@ class SegmentWidget(JobWidget):
         )
         self._add(layer, run)
         self.results.show_result(Result(layer, model, run.placed, run.about, run.axes, lazy=labels))
-        if run.wants_uncertainty:
+        if job.uncertain:
             show_info(
                 "The uncertainty of a lazy image is not shown; in Python, model.predict(image, "
                 "return_uncertainty=True) gives it as a dask array."

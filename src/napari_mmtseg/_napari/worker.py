@@ -56,6 +56,7 @@ class Job(NamedTuple):
     scribbles: Source | None = None
     mask: Source | None = None
     plane: int = 0
+    uncertain: bool = False
 
 
 class View(NamedTuple):
@@ -237,7 +238,9 @@ def _run(job: Job, inputs: _Inputs) -> Run[Any]:
     if model is not None:
         if inputs.scribbles is not None:
             model = model.with_classes(image, inputs.scribbles, axes=axes)
-        return predict_steps(model, image, axes=axes, spacing=spacing, mask=inputs.mask)
+        return predict_steps(
+            model, image, axes=axes, spacing=spacing, mask=inputs.mask, uncertain=job.uncertain
+        )
     if isinstance(job.method, ObjectIIC) and inputs.objects is not None:
         return group_objects_steps(image, inputs.objects, job.method, axes=axes)
     return segment_steps(
@@ -247,6 +250,7 @@ def _run(job: Job, inputs: _Inputs) -> Run[Any]:
         spacing=spacing,
         scribbles=inputs.scribbles,
         mask=inputs.mask,
+        uncertain=job.uncertain,
     )
 
 
