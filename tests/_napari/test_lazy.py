@@ -310,3 +310,13 @@ def test_planes_ahead_are_asked_for_in_the_direction_of_scrolling(gray):
         labels.put(plane, clusters)
     labels.ask_ahead()
     assert asked == [4, 5, 6, 7, 8]
+
+
+def test_planes_too_large_to_look_at_are_refused_with_the_cure(viewer, widget, monkeypatch):
+    errors = []
+    monkeypatch.setattr(notification_manager, "dispatch", errors.append)
+    huge = dask.array.zeros((20_000, 20_000), np.uint8, chunks=1000)
+    viewer.add_image(huge, name="huge", contrast_limits=(0, 1))
+    widget.run()
+    assert not widget.running
+    assert "have 400 Mpixel, and up to 67 can be looked at" in widget.panel.status.text()

@@ -25,6 +25,7 @@ from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.settings import Method
 
 METADATA_KEY = "napari-mmtseg"
+_LARGEST_PLANE = 2**26
 _UNITLESS = ("pixel", "dimensionless")
 
 
@@ -89,6 +90,22 @@ def take(layers: Sequence[Image], axes: str) -> Source:
 def are_lazy(layers: Sequence[Image]) -> bool:
     """Tell whether what `take` gives is labelled piece by piece."""
     return any(is_lazy(data_of(one)) for one in layers)
+
+
+def check_planes(layers: Sequence[Image], axes: str) -> None:
+    """Refuse lazy images whose planes are too large to be looked at whole.
+
+    Raises
+    ------
+    ValueError
+    """
+    pixels = prod(shape_of(layers, axes)[-2:])
+    if pixels > _LARGEST_PLANE:
+        raise ValueError(
+            f"The planes of {layers[0].name} have {pixels / 1e6:.0f} Mpixel, and up to "
+            f"{_LARGEST_PLANE / 1e6:.0f} can be looked at: take a crop or a coarser level, or "
+            "label all of it in Python and write it to OME-Zarr (see 'Large and lazy images')"
+        )
 
 
 def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> None:
