@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Iterable
@@ -69,6 +70,7 @@ class Guarded:
         self.chunks: tuple[int, ...] = array.chunks
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
         self.ndim = array.ndim
+        self.size = math.prod(array.shape)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read by whole numbers and slices with a positive step.

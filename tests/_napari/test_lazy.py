@@ -19,6 +19,7 @@ from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.widgets import KMeansWidget
 from napari_mmtseg.stores import open_image
+from napari_mmtseg.writing import write_labels
 
 SECONDS = 120_000
 METHOD = KMeans(n_labels=2, smoothing_px=0.0)
@@ -320,3 +321,20 @@ def test_planes_too_large_to_look_at_are_refused_with_the_cure(viewer, widget, m
     widget.run()
     assert not widget.running
     assert "have 400 Mpixel, and up to 67 can be looked at" in widget.panel.status.text()
+
+
+def test_a_written_store_of_several_levels_is_a_layer(viewer, tmp_path):
+    made = np.arange(700 * 600, dtype=np.int32).reshape(700, 600) // 999
+    for _ in write_labels(
+        tmp_path / "labels.zarr",
+        made.shape,
+        (256, 256),
+        lambda region: made[region],
+        axes="YX",
+        fingerprint="made",
+    ):
+        pass
+    levels = list(open_image(tmp_path / "labels.zarr").levels)
+    assert len(levels) == 2
+    layer = viewer.add_labels(levels, multiscale=True)
+    assert_array_equal(layer.data[0][600:, :5], made[600:, :5])
