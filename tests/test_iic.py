@@ -236,7 +236,7 @@ def test_a_mask_that_hides_everything_is_refused(halves):
         segment(halves, TINY, mask=np.zeros_like(halves))
     image = halves.astype(np.float32)
     image[:, 20:] = np.nan
-    with pytest.raises(ValueError, match="No pixel is left"):
+    with pytest.raises(ValueError, match="No pixel that counts is finite"):
         segment(image, TINY, mask=np.arange(40) >= 20 * np.ones((32, 1)))
 
 
