@@ -120,14 +120,15 @@ class Labeller:
         """Find the clusters of any region of a frame: those of the tiles that it touches."""
         region = region or tuple(slice(0, n) for n in frames.frame_shape)
         clusters = np.empty([one.stop - one.start for one in region], np.int16)
-        for tile in grid(frames.frame_shape, self.tile_px):
-            both = tuple(
-                slice(max(a.start, b.start), min(a.stop, b.stop))
-                for a, b in zip(tile, region, strict=True)
-            )
-            if all(one.start < one.stop for one in both):
-                found = self.find(frames, index, tile, mask).clusters
-                clusters[within(both, region)] = found[within(both, tile)]
+        with memory.kept():
+            for tile in grid(frames.frame_shape, self.tile_px):
+                both = tuple(
+                    slice(max(a.start, b.start), min(a.stop, b.stop))
+                    for a, b in zip(tile, region, strict=True)
+                )
+                if all(one.start < one.stop for one in both):
+                    found = self.find(frames, index, tile, mask).clusters
+                    clusters[within(both, region)] = found[within(both, tile)]
         return clusters
 
 
