@@ -143,7 +143,7 @@ def _steadiness(folder: Path, n_images: int) -> Iterator[Row]:
 
 def photographs(folder: Path, subset: str, output: Path) -> Iterator[Row]:
     """Score classes and regions on the validation images of BSDS500."""
-    names = [K_MEANS, FELZENSZWALB, "MMT:areas", "MMT:areas,output=regions"]
+    names = [K_MEANS, FELZENSZWALB, "MMT:areas", "MMT:areas,output=areas"]
     table, dataset = _table(folder, "bsds500", names, subset, output)
     kmeans, felzenszwalb, classes, regions = (table[name].scores for name in names)
     on = f"BSDS500 val, {len(dataset.pictures)} images, `areas`"

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg import MMT, segment
-from napari_mmtseg.pieces import pieces
+from napari_mmtseg.labels.pieces import pieces
 
 
 def test_pieces_are_numbered_by_size_and_nothing_stays_nothing():
@@ -18,10 +18,10 @@ def test_no_two_planes_share_a_piece():
     assert found[0, 0, 0] != found[1, 0, 0]
 
 
-def test_regions_part_what_classes_join():
+def test_areas_part_what_classes_join():
     image = np.full((60, 90), 0.1)
     image[15:45, 10:35] = image[15:45, 55:80] = 0.9
     image += np.random.default_rng(0).normal(0, 0.01, image.shape)
-    classes, regions = (segment(image, MMT(output=output)) for output in ("classes", "regions"))
+    classes, areas = (segment(image, MMT(output=output)) for output in ("classes", "areas"))
     assert classes[30, 22] == classes[30, 67] != classes[5, 45]
-    assert len({regions[30, 22], regions[30, 67], regions[5, 45]}) == 3
+    assert len({areas[30, 22], areas[30, 67], areas[5, 45]}) == 3

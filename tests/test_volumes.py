@@ -109,7 +109,7 @@ def test_regions_of_a_volume_are_connected_along_z():
     image = np.zeros((6, 12, 12), np.uint8)
     image[1:5, 2:5, 2:5] = 200  # one rod through four planes
     image[2, 8:11, 8:11] = 200
-    settings = {"n_labels": 2, "smoothing_px": 0.0, "output": "regions"}
+    settings = {"n_labels": 2, "smoothing_px": 0.0, "output": "areas"}
     within = segment(image, KMeans(work_in="volume", **settings), axes="ZYX")
     assert within.max() == 3
     assert len(np.unique(within[1:5, 3, 3])) == 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, Scaling, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
-from napari_mmtseg.pieces import pieces
+from napari_mmtseg.labels.pieces import pieces
 from napari_mmtseg.settings import Method
 
 Clusters = NDArray[np.int16]
@@ -234,7 +234,7 @@ def labelled(
 
 
 def check_output(method: Method, image: Any) -> None:
-    """Refuse to find the regions of a lazy image.
+    """Refuse to find the areas of a lazy image.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def check_output(method: Method, image: Any) -> None:
     """
     if is_lazy(image) and method.trains and getattr(method, "output", "classes") != "classes":
         raise ValueError(
-            "Regions of a lazy image are not known before all of it is labelled: ask for "
+            "Areas of a lazy image are not known before all of it is labelled: ask for "
             "output='classes', or hand the image over as a numpy array"
         )
 

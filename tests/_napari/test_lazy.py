@@ -196,9 +196,9 @@ def test_regions_of_a_lazy_layer_are_refused_before_training(
 ):
     monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
-    widget.form.show_method(KMeans(output="regions"))
+    widget.form.show_method(KMeans(output="areas"))
     run(widget, qtbot)
-    assert "Regions of a lazy image" in widget.panel.status.text()
+    assert "Areas of a lazy image" in widget.panel.status.text()
 
 
 @pytest.mark.parametrize("kind", ["lazy", "whole"])

@@ -12,7 +12,7 @@ from napari_mmtseg.tensors import digest_of, pack, unpack_arrays, unpack_header
 
 MODELS = {
     "MMT": MMT(n_iterations=2, width=6, n_blocks=2),
-    "Kim": Kim(n_iterations=2, width=5, n_blocks=1, precision="float64", output="regions"),
+    "Kim": Kim(n_iterations=2, width=5, n_blocks=1, precision="float64", output="areas"),
     "KMeans": KMeans(n_labels=3, n_restarts=1),
     "IIC": IIC(n_iterations=2, width=2, n_heads=1, n_overclusters=3),
 }
@@ -264,7 +264,7 @@ def accepted(path, told=""):
     )
     assert labels.shape == IMAGE.shape, told
     assert labels.min() >= 1, told
-    assert np.isin(labels, model.label_of()).all() or model.method.output == "regions", told
+    assert np.isin(labels, model.label_of()).all() or model.method.output == "areas", told
     if uncertainty is not None:
         assert 0 <= uncertainty.min() <= uncertainty.max() <= 1, told
     return True

@@ -15,10 +15,10 @@ class RefinedMethod(SeededMethod):
 
     draft: ClassVar[Mapping[str, Any]] = {"vote_border": 0.0, "sharpening_px": 0}
 
-    output: Literal["classes", "regions"] = setting(
+    output: Literal["classes", "areas"] = setting(
         "classes",
         "Output",
-        "classes: one label for each kind of thing, wherever it is. regions: one for each "
+        "classes: one label for each kind of thing, wherever it is. areas: one for each "
         "connected piece, plane by plane.",
         group="basic",
     )

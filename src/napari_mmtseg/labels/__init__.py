@@ -1,0 +1,1 @@
+"""Finished labels: pieces, objects and their measures; numpy alone."""
