@@ -1,4 +1,4 @@
-"""Measure how well two label images agree.
+"""Measure how well two label images agree as partitions of the pixels.
 
 Only the partition counts, and 0 is a label like any other (`foreground_iou` alone reads a true 0
 as background). Where a large background hides the objects, score the foreground by itself,
@@ -7,69 +7,48 @@ as background). Where a large background hides the objects, score the foreground
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import cleandoc
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, sparse
-from scipy.sparse import csgraph
+from scipy import ndimage
 from skimage.measure import label as connected_pieces
 
-_Metric = TypeVar("_Metric", bound=Callable[..., Any])
+from napari_mmtseg.metrics.docstrings import metric
+from napari_mmtseg.metrics.table import Table, checked, coded, one_to_one, tabulate
 
 
-def _metric(returns: str, **parameters: str) -> Callable[[_Metric], _Metric]:
-    """Complete a docstring with its numpydoc sections; what all metrics share stands here once."""
-    shared = {
-        "labels": "array_like of int or bool, any shape\n    The image to judge; a pixel or more.",
-        "truth": "array_like of int or bool, the shape of `labels`\n    The image to judge it by.",
-    }
-    entries = (f"{name} : {text}" for name, text in {**shared, **parameters}.items())
-    raises = "ValueError\n    If shapes differ, or an image is empty or does not hold integers."
-
-    def complete(metric: _Metric) -> _Metric:
-        returned = f"{metric.__annotations__['return']}\n    {returns}"
-        sections = {"Parameters": "\n".join(entries), "Returns": returned, "Raises": raises}
-        parts = [f"{title}\n{'-' * len(title)}\n{text}" for title, text in sections.items()]
-        metric.__doc__ = "\n\n".join([cleandoc(metric.__doc__ or ""), *parts])
-        return metric
-
-    return complete
-
-
-@_metric("From label to true label, sorted. A label that is left without a partner is absent.")
+@metric("From label to true label, sorted. A label that is left without a partner is absent.")
 def hungarian_mapping(labels: ArrayLike, truth: ArrayLike) -> dict[int, int]:
     """Pair labels with true labels one to one so that the most pixels agree.
 
     Maximises ``sum_i n[i, m(i)]`` over one-to-one m, where n[i, j] pixels have label i and true
     label j; exact, also for many thousands of labels. Kuhn, Nav. Res. Logist. Q. 2, 1955.
     """
-    t = _tabulate(labels, truth)
-    pairs = zip(t.labels.tolist(), _partners(t).tolist(), strict=True)
+    t = tabulate(labels, truth)
+    pairs = zip(t.labels.tolist(), one_to_one(t, t.n).tolist(), strict=True)
     return {label: t.truths[partner].item() for label, partner in pairs if partner >= 0}
 
 
-@_metric("Above 0, to 1. One label for all pixels scores the share of the largest true segment.")
+@metric("Above 0, to 1. One label for all pixels scores the share of the largest true segment.")
 def hungarian_accuracy(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return the share of pixels that agree under the best one-to-one mapping.
 
     ``max_m sum_i n[i, m(i)] / N``, m as in `hungarian_mapping`; "unsupervised clustering accuracy"
     in Xie, Girshick and Farhadi, ICML 2016. A label without a partner counts as wrong.
     """
-    t = _tabulate(labels, truth)
-    return float(t.n[_partners(t)[t.row] == t.col].sum() / t.n.sum())
+    t = tabulate(labels, truth)
+    return float(t.n[one_to_one(t, t.n)[t.row] == t.col].sum() / t.n.sum())
 
 
-@_metric("Above 0, to 1; at least `hungarian_accuracy`.")
+@metric("Above 0, to 1; at least `hungarian_accuracy`.")
 def many_to_one_accuracy(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return the share of pixels that agree when each label takes its commonest true label.
 
     ``sum_i max_j n[i, j] / N``, also called purity; Manning, Raghavan and Schütze, Introduction to
     Information Retrieval, 2008, section 16.3. Splitting labels never lowers it.
     """
-    t = _tabulate(labels, truth)
+    t = tabulate(labels, truth)
     first = np.flatnonzero(np.diff(t.row, prepend=-1))  # of each row
     return float(np.maximum.reduceat(t.n, first).sum() / t.n.sum())
 
@@ -85,7 +64,7 @@ class KimMiou(NamedTuple):
     n_coarse: int
 
 
-@_metric(
+@metric(
     "Means above 0, to 1: of all annotators, the one with most segments and the one with fewest.",
     truth="array_like of int or bool, the shape of `labels`; or a list, tuple or stack of such\n"
     "    One label image an annotator. Each value is a segment, 0 too, even where scattered.",
@@ -101,72 +80,72 @@ def kim_miou(labels: ArrayLike, truth: ArrayLike | list[Any] | tuple[Any, ...]) 
     annotations: Any = truth if several else [truth]
     if len(annotations) == 0:
         raise ValueError("truth must hold a label image or more, got an empty list: add one")
-    pairs = [_checked(labels, annotation) for annotation in annotations]
+    pairs = [checked(labels, annotation) for annotation in annotations]
     pieces = _components(pairs[0][0])
-    best = [_best_ious(_tabulate(pieces, annotation)) for _, annotation in pairs]
+    best = [_best_ious(tabulate(pieces, annotation)) for _, annotation in pairs]
     every, fine, coarse = np.concatenate(best), max(best, key=len), min(best, key=len)
     means = (float(every.mean()), float(fine.mean()), float(coarse.mean()))
     return KimMiou(*means, len(every), len(fine), len(coarse))
 
 
-@_metric("0 to 1; nan where the truth is all 0: there is nothing to find.")
+@metric("0 to 1; nan where the truth is all 0: there is nothing to find.")
 def foreground_iou(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return the best IoU of any single label with the foreground F, where the truth is not 0.
 
     ``max_i |L_i & F| / |L_i | F|``; Jaccard, New Phytologist 11, 1912. Every label is tried, 0
     too, as they come in no order. For objects with an id each, pass ``labels != 0``.
     """
-    t = _tabulate(labels, truth)
+    t = tabulate(labels, truth)
     inside = np.bincount(t.row, t.n * (t.truths[t.col] != 0))
     foreground = inside.sum()
     return float((inside / (foreground + t.a - inside)).max()) if foreground else float("nan")
 
 
-@_metric("Above 0, to 1; 1 only for equal partitions.")
+@metric("Above 0, to 1; 1 only for equal partitions.")
 def covering(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return how well the labels L cover the true segments R (not the other way round).
 
     ``sum_R |R| max_L (|R & L| / |R | L|) / N``; "segmentation covering" in Arbeláez, Maire, Fowlkes
     and Malik, IEEE TPAMI 33, 2011. A label is one region even where scattered.
     """
-    t = _tabulate(labels, truth)
+    t = tabulate(labels, truth)
     return float((t.b * _best_ious(t)).sum() / t.b.sum())
 
 
-@_metric("0 to 1; 1 for a single pixel.")
+@metric("0 to 1; 1 for a single pixel.")
 def rand_index(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return the share of pixel pairs that both images join or both separate.
 
     ``(TP + TN) / (TP + TN + FP + FN)``; Rand, JASA 66, 1971. Mean over annotators: Berkeley's PRI.
     """
-    tp, fp, fn, tn = _pair_counts(_tabulate(labels, truth))
+    tp, fp, fn, tn = _pair_counts(tabulate(labels, truth))
     return float((tp + tn) / (tp + tn + fp + fn)) if tp + tn + fp + fn else 1.0
 
 
-@_metric("-0.5 to 1: 1 for equal partitions, about 0 by chance, 0 where one image alone is blank.")
+@metric("-0.5 to 1: 1 for equal partitions, about 0 by chance, 0 where one image alone is blank.")
 def adjusted_rand(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return the Rand index corrected for chance.
 
     ``2 (TP TN - FN FP) / ((TP + FN)(FN + TN) + (TP + FP)(FP + TN))``; Hubert and Arabie, Journal
     of Classification 2, 1985.
     """
-    tp, fp, fn, tn = _pair_counts(_tabulate(labels, truth))
+    tp, fp, fn, tn = _pair_counts(tabulate(labels, truth))
     if fp == fn == 0:  # equal partitions, also those where the formula is 0 / 0
         return 1.0
     return float(2 * (tp * tn - fn * fp) / ((tp + fn) * (fn + tn) + (tp + fp) * (fp + tn)))
 
 
-@_metric("0 (equal partitions) to log2 N; lower is better.")
+@metric("0 (equal partitions) to log2 N; lower is better.")
 def variation_of_information(labels: ArrayLike, truth: ArrayLike) -> float:
     """Return the information in each image that the other does not give, in bits.
 
     ``H(labels | truth) + H(truth | labels)``; Meilă, Journal of Multivariate Analysis 98, 2007.
     """
-    t = _tabulate(labels, truth)
+    t = tabulate(labels, truth)
     return float((t.n * np.log2((t.a[t.row] / t.n) * (t.b[t.col] / t.n))).sum() / t.n.sum())
 
 
-@_metric(
+@metric(
     "0 to 1; 1 where neither image has a boundary, 0 where only one has.",
     tolerance_px="float\n    Largest distance of a match (Euclidean, all axes alike), 0 or more.",
 )
@@ -179,7 +158,7 @@ def boundary_f(labels: ArrayLike, truth: ArrayLike, *, tolerance_px: float = 2.0
     """
     if not tolerance_px >= 0:
         raise ValueError(f"tolerance_px must be 0 or more, got {tolerance_px}: use a distance")
-    ours, true = (_boundary(image) for image in _checked(labels, truth))
+    ours, true = (_boundary(image) for image in checked(labels, truth))
     if not ours.any() or not true.any():
         return float(ours.any() == true.any())
     precision = _near(true, tolerance_px)[ours].mean()
@@ -187,98 +166,31 @@ def boundary_f(labels: ArrayLike, truth: ArrayLike, *, tolerance_px: float = 2.0
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-@_metric("As the functions give with their defaults; ``kim_miou`` is its ``all``.")
+@metric("As the functions give with their defaults; ``kim_miou`` is its ``all``.")
 def scores(labels: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     """Return every score under the name of its function, counting the pixels once."""
-    table: Any = _tabulate(labels, truth)
+    table: Any = tabulate(labels, truth)
     shared: Any = [hungarian_accuracy, many_to_one_accuracy, foreground_iou, covering]
     shared += [rand_index, adjusted_rand, variation_of_information]
     others = {"kim_miou": kim_miou(labels, [truth]).all, "boundary_f": boundary_f(labels, truth)}
-    return {metric.__name__: metric(table, truth) for metric in shared} | others
+    return {one.__name__: one(table, truth) for one in shared} | others
 
 
-class _Table(NamedTuple):
-    """The sparse contingency table: n pixels have label labels[row] and truth truths[col]."""
-
-    labels: NDArray[Any]  # (A,) ascending values
-    truths: NDArray[Any]  # (B,)
-    row: NDArray[np.intp]  # (pairs that occur,), ascending
-    col: NDArray[np.intp]  # (pairs that occur,)
-    n: NDArray[np.float64]  # (pairs that occur,), above 0; exact up to 2**53
-    a: NDArray[Any]  # (A,) pixels of each label, float64
-    b: NDArray[Any]  # (B,) pixels of each true label, float64
-
-
-def _tabulate(labels: ArrayLike, truth: ArrayLike) -> _Table:
-    """Count the label pairs; a table that `scores` has counted already passes through."""
-    if isinstance(labels, _Table):
-        return labels
-    (row, label_values), (col, truth_values) = (_coded(x) for x in _checked(labels, truth))
-    pairs, n = np.unique(row * len(truth_values) + col, return_counts=True)
-    row, col = np.divmod(pairs, len(truth_values))
-    a, b = np.bincount(row, n), np.bincount(col, n)
-    return _Table(label_values, truth_values, row, col, n.astype(float), a, b)
-
-
-def _checked(labels: ArrayLike, truth: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    a, b = np.asarray(labels), np.asarray(truth)
-    for name, image in (("labels", a), ("truth", b)):
-        if image.dtype.kind not in "biu":
-            rule = f"{name} has dtype {image.dtype}; label images hold integers"
-            raise ValueError(f"{rule}: convert with {name}.astype(int)")
-        if image.size == 0 or image.ndim == 0:
-            rule = f"{name} must be an array of one pixel or more, got shape {image.shape}"
-            raise ValueError(f"{rule}: pass a label image")
-    if a.shape != b.shape:
-        rule = f"labels and truth must have one shape, got {a.shape} and {b.shape}"
-        raise ValueError(f"{rule}: crop or resample one (nearest neighbour)")
-    return a, b
-
-
-def _coded(image: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """Return each pixel's place (N,) in the ascending values (K,) of the image, and these."""
-    kind = image.dtype.str[1:].replace("b", "u")  # in the machine's byte order; bool as uint8
-    flat = image.ravel().astype(kind, copy=False)
-    low, high = flat.min(), flat.max()
-    if int(high) - int(low) > max(flat.size, 2**16):
-        return np.unique(flat, return_inverse=True)[::-1]
-    # A look-up table beats sorting. The difference wraps round, but is right when read as unsigned.
-    offset = (flat - low).view(f"u{flat.itemsize}")
-    present = np.zeros(int(high) - int(low) + 1, bool)
-    present[offset] = True
-    return (np.cumsum(present) - 1)[offset], np.flatnonzero(present).astype(flat.dtype) + low
-
-
-def _best_ious(t: _Table) -> NDArray[np.float64]:
+def _best_ious(t: Table) -> NDArray[np.float64]:
     best = np.zeros(len(t.b))  # of each true label, with any label
     np.maximum.at(best, t.col, t.n / (t.a[t.row] + t.b[t.col] - t.n))
     return best
 
 
-def _pair_counts(t: _Table) -> tuple[float, float, float, float]:
+def _pair_counts(t: Table) -> tuple[float, float, float, float]:
     """Return TP, FP, FN, TN over ordered pixel pairs; positive: in one segment."""
     total, both, ours, true = t.n.sum(), (t.n**2).sum(), (t.a**2).sum(), (t.b**2).sum()
     return both - total, ours - both, true - both, total**2 - ours - true + both
 
 
-def _partners(t: _Table) -> NDArray[np.intp]:
-    """Return the place of each label's partner among the true labels, -1 for none, (A,)."""
-    flip = len(t.a) > len(t.b)  # the solver takes far longer from the larger side
-    row, col = (t.col, t.row) if flip else (t.row, t.col)
-    k, m = sorted((len(t.a), len(t.b)))
-    # The solver matches all k, so each gets a stand-in partner. The 1 on every edge ranks nothing
-    # (a matching has k edges) but keeps the stand-ins, worth 0, from being read as empty cells.
-    ends = (np.append(row, np.arange(k)), np.append(col, np.arange(m, m + k)))
-    graph = sparse.csr_array((np.append(t.n + 1, np.ones(k)), ends))
-    left, right = csgraph.min_weight_full_bipartite_matching(graph, maximize=True)
-    inverse = np.full(m + k, -1)
-    inverse[right] = left
-    return inverse[:m] if flip else np.where(right < m, right, -1)
-
-
 def _components(image: NDArray[Any]) -> NDArray[Any]:
     """Number the connected pieces of equal label, each (Z, Y, X) frame for itself."""
-    frames = (_coded(image)[0] + 1).reshape(-1, *(1, 1, *image.shape)[-3:])  # (T, Z, Y, X)
+    frames = (coded(image)[0] + 1).reshape(-1, *(1, 1, *image.shape)[-3:])  # (T, Z, Y, X)
     stack = np.pad(frames, ((0, 0), (0, int(len(frames) > 1)), (0, 0), (0, 0)))  # 0 keeps apart
     pieces = connected_pieces(stack.reshape(-1, *stack.shape[2:]), background=0, connectivity=1)
     return np.asarray(pieces).reshape(stack.shape)[:, : frames.shape[1]].reshape(image.shape)

@@ -1,0 +1,51 @@
+"""Measure how well two label images agree: as partitions of the pixels, and as objects."""
+
+from napari_mmtseg.metrics.objects import (
+    THRESHOLDS,
+    ObjectMatches,
+    ObjectPair,
+    ObjectScores,
+    match_objects,
+    mean_object_scores,
+    object_errors,
+    object_scores,
+    pooled_object_scores,
+)
+from napari_mmtseg.metrics.partitions import (
+    KimMiou,
+    adjusted_rand,
+    boundary_f,
+    covering,
+    foreground_iou,
+    hungarian_accuracy,
+    hungarian_mapping,
+    kim_miou,
+    many_to_one_accuracy,
+    rand_index,
+    scores,
+    variation_of_information,
+)
+
+__all__ = [
+    "THRESHOLDS",
+    "KimMiou",
+    "ObjectMatches",
+    "ObjectPair",
+    "ObjectScores",
+    "adjusted_rand",
+    "boundary_f",
+    "covering",
+    "foreground_iou",
+    "hungarian_accuracy",
+    "hungarian_mapping",
+    "kim_miou",
+    "many_to_one_accuracy",
+    "match_objects",
+    "mean_object_scores",
+    "object_errors",
+    "object_scores",
+    "pooled_object_scores",
+    "rand_index",
+    "scores",
+    "variation_of_information",
+]
