@@ -12,7 +12,7 @@ PACKAGES := python3-venv xvfb xauth libegl1 libgl1 libdbus-1-3 libfontconfig1 li
 SHOWN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)),$(filter Windows_NT,$(OS)))
 WINDOW := $(if $(SHOWN),,xvfb-run -a -s "-screen 0 1400x900x24")
 
-.PHONY: demo test attack lint docs screenshots bench-smoke bench-engine bench-scale clean system
+.PHONY: demo test attack lint docs screenshots bench-smoke bench-engine bench-scale bench-objects clean system
 
 demo: $(READY)
 	$(WINDOW) $(BIN)/python -m napari_mmtseg._napari.demo $(if $(SHOWN),,--output demo-output)
@@ -68,6 +68,11 @@ bench-scale: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.scale $(if $(BOTH),--data $(DATA))
 	$(WINDOW) $(BIN)/python -m benchmarks.window --lazy
+
+# Objects in 2D and 3D, contenders in rows, set by set; it goes on where it was interrupted.
+bench-objects: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python -m benchmarks.objects $(if $(wildcard $(DATA)),--data $(DATA),--only speed)
 
 $(READY): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)

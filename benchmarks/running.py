@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,6 +21,9 @@ from benchmarks.contenders import Contender
 from benchmarks.datasets import Dataset, Picture
 from benchmarks.provenance import code_state
 from benchmarks.store import Job, Result, Store
+
+RunOne = Callable[[Job, Any, Path, str], Result]
+"""Runs a job on its picture; told are the folder for labels and how hard the machine works."""
 
 _warm: set[str] = set()
 
@@ -36,7 +40,12 @@ def jobs(dataset: Dataset, rows: Sequence[Contender], seeds: list[int]) -> dict[
 
 
 def run(
-    wanted: dict[Job, Picture], store: Store, *, workers: int = 1, threads: int = 1
+    wanted: dict[Job, Picture],
+    store: Store,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    one: RunOne | None = None,
 ) -> tuple[dict[Job, Result], dict[Job, str]]:
     """Run the jobs that have no result yet.
 
@@ -50,6 +59,8 @@ def run(
         Processes at a time; 0 runs everything in this one.
     threads : int
         Threads of each.
+    one : callable, optional
+        Runs a job in the place of `run_one`; a function that other processes can import.
 
     Returns
     -------
@@ -62,7 +73,7 @@ def run(
     missing = {job: picture for job, picture in wanted.items() if job not in have}
     failed: dict[Job, str] = {}
     with tqdm(total=len(wanted), initial=len(wanted) - len(missing)) as bar:
-        for job, outcome in _outcomes(missing, store.folder, workers, threads):
+        for job, outcome in _outcomes(missing, store.folder, workers, threads, one or run_one):
             if isinstance(outcome, Result):
                 store.append(outcome)
                 have[job] = outcome
@@ -88,12 +99,12 @@ def run_one(job: Job, picture: Picture, folder: Path, effort: str) -> Result:
 
 
 def _outcomes(
-    missing: dict[Job, Picture], folder: Path, workers: int, threads: int
+    missing: dict[Job, Picture], folder: Path, workers: int, threads: int, one: RunOne
 ) -> Iterator[tuple[Job, Result | str]]:
     if workers == 0:
         for job, picture in missing.items():
             try:
-                yield job, run_one(job, picture, folder, "in one process with all else")
+                yield job, one(job, picture, folder, "in one process with all else")
             except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
                 yield job, _reason(error)
         return
@@ -102,8 +113,7 @@ def _outcomes(
     )
     with _threads(threads), _pool(workers) as pool:
         futures: dict[Future[Result], Job] = {
-            pool.submit(run_one, job, picture, folder, effort): job
-            for job, picture in missing.items()
+            pool.submit(one, job, picture, folder, effort): job for job, picture in missing.items()
         }
         for future in as_completed(futures):
             try:

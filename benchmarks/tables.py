@@ -55,14 +55,14 @@ def main_table(table: Sequence[Row], columns: Sequence[Column]) -> Table:
     header = ("method", "images", *(c.title for c in columns), "labels", "time, s", "time, ratio")
     cells = []
     for row in rows:
-        shown = [_number(row.scores[c.key], row.intervals.get(c.key)) for c in columns]
+        shown = [number(row.scores[c.key], row.intervals.get(c.key)) for c in columns]
         labels = f"{np.median(row.of_images('n_labels')):.0f}"
-        seconds = _rounded(float(np.median(row.of_images("seconds"))))
+        seconds = rounded(float(np.median(row.of_images("seconds"))))
         cells.append([row.name, str(len(row.values)), *shown, labels, seconds, "–"])
         if reference is not None:
             images = [image for image in row.values if image in reference.values]
             ratios = row.of_images("seconds", images) / reference.of_images("seconds", images)
-            cells[-1][-1] = _rounded(float(np.median(ratios)))
+            cells[-1][-1] = rounded(float(np.median(ratios)))
     note = (
         "Means over images; in brackets the 95 % bootstrap interval over images. Labels and time "
         f"are medians; the ratio is to {RATIO_TO}'s time on the same image. Settings marked “best” "
@@ -81,7 +81,7 @@ def group_table(table: Sequence[Row], column: Column, groups: Mapping[str, str])
         cells.append([row.name])
         for name in names:
             values = {k: v for k, v in row.values.items() if groups[k] == name}
-            cells[-1].append(_number(mean_score(values, column)) if values else "–")
+            cells[-1].append(number(mean_score(values, column)) if values else "–")
     header = ("method", *(f"{name} ({counts[name]})" for name in names))
     return Table(f"{column.title[0].upper()}{column.title[1:]} by kind of image", header, cells)
 
@@ -93,7 +93,7 @@ def comparison_table(found: Sequence[Comparison], column: Column) -> Table:
         [
             one.name,
             one.against,
-            _number(one.difference, one.interval, sign="+"),
+            number(one.difference, one.interval, sign="+"),
             f"{one.n_better} of {one.n_images}",
             "–" if one.p_value is None else f"{one.p_value:.2g}",
         ]
@@ -118,7 +118,7 @@ def grid_table(
             if job.variant == variant and job.seed in seeds
         ]
         values = {str(index): scores for index, scores in enumerate(found)}
-        shown = [_number(mean_score(values, c)) if values else "–" for c in columns[:3]]
+        shown = [number(mean_score(values, c)) if values else "–" for c in columns[:3]]
         cells.append([told, str(len(found)), *shown])
     header = ("settings", "results", *(c.title for c in columns[:3]))
     return Table(f"Every setting of {entrant.name}", header, cells)
@@ -151,12 +151,13 @@ def write_table(path: Path, table: Sequence[Row], columns: Sequence[Column]) -> 
             writer.writerow([*first, *scores, *bounds, *medians])
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
     """Return two digits that count, without an exponent."""
     return f"{float(f'{value:.2g}'):g}"
 
 
-def _number(value: float, interval: tuple[float, float] | None = None, sign: str = "") -> str:
+def number(value: float, interval: tuple[float, float] | None = None, sign: str = "") -> str:
+    """Return three decimals, with the interval behind; a dash for what is not known."""
     if not np.isfinite(value):
         return "–"
     text = f"{value:{sign}.3f}"
