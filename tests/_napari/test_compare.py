@@ -7,7 +7,8 @@ import dask.array
 import numpy as np
 import pytest
 
-from napari_mmtseg._napari.compare import CompareWidget, compare, errors
+from napari_mmtseg._napari.compare import CompareWidget
+from napari_mmtseg._napari.comparison import compare, errors
 
 
 @pytest.fixture
@@ -92,6 +93,88 @@ def test_the_truth_can_be_taken_as_foreground(viewer, widget, qtbot, truth):
     widget.compare_button.click()
     finished(widget, qtbot)
     assert widget.comparison.scores["hungarian_accuracy"] == 1
+
+
+@pytest.fixture
+def found(truth):
+    """Return three squares found where the truth has four: one over two, one missed, one extra."""
+    truth[:3, 20:23], truth[:3, 23:26] = 3, 4
+    found = np.zeros_like(truth)
+    found[truth == 1] = 8
+    found[(truth == 3) | (truth == 4)] = 5
+    found[16:19, 2:5] = 6
+    return found
+
+
+def test_objects_are_matched_missed_extra_or_merged(found, truth):
+    comparison = compare(found, truth, kind="automatic")
+    marks = comparison.errors
+    assert (marks[truth == 1] == 1).all()
+    assert (marks[truth == 2] == 2).all()
+    assert (marks[found == 6] == 3).all()
+    assert (marks[found == 5] == 4).all()
+    assert (marks[(found == 0) & (truth == 0)] == 0).all()
+    # One of the two that are merged is its pair, at an IoU of exactly half.
+    assert {row.label: row.meaning for row in comparison.rows if row.label is not None} == {
+        8: "matched",
+        6: "extra",
+        5: "merged",
+    }
+    missed = [row for row in comparison.rows if row.label is None]
+    assert {row.partner for row in missed} in ({2, 3}, {2, 4})
+    assert all(row.pixels == (truth == row.partner).sum() for row in missed)
+    scores = comparison.scores
+    assert scores["object_f1_50"] == pytest.approx(4 / 7)
+    assert scores["object_f1_75"] == pytest.approx(2 / 7)
+    assert [scores[f"n_{one}"] for one in ("objects", "true", "matched", "merged")] == [3, 4, 2, 1]
+
+
+def test_objects_in_true_colours_stay_apart(found, truth):
+    matched = compare(found, truth, kind="objects").matched
+    assert (matched[truth == 1] == 1).all()
+    assert (matched[found == 0] == 0).all()
+    assert set(np.unique(matched[found == 6])) == {5}  # beyond the ids of the truth
+    assert len(np.unique(matched)) == len(np.unique(found))
+
+
+def test_classes_in_many_pieces_are_not_taken_for_objects(found, truth):
+    classes = (truth != 0) + (truth > 2)
+    assert "object_f1_50" not in compare(classes, truth, kind="automatic").scores
+    assert "object_f1_50" not in compare(found + 1, truth, kind="automatic").scores
+    assert "object_f1_50" in compare(classes, truth, kind="objects").scores
+    assert "object_f1_50" not in compare(found, truth, kind="classes").scores
+    assert "object_f1_50" not in compare(found, truth, kind="objects", foreground=True).scores
+
+
+def test_comparing_objects_shows_their_scores_and_draws_them(viewer, widget, qtbot, found, truth):
+    viewer.add_labels(truth, name="truth")
+    viewer.add_labels(found, name="result")
+    widget.compare_button.click()
+    finished(widget, qtbot)
+    shown = {
+        widget.scores.item(row, 0).text(): widget.scores.item(row, 1).text()
+        for row in range(widget.scores.rowCount())
+    }
+    assert shown["Objects: F1 at IoU 0.5"] == "0.571"
+    assert shown["Objects missed"] == "2"
+    assert shown["Covering"] == f"{widget.comparison.scores['covering']:.3f}"
+    told = {widget.labels.item(row, 4).text() for row in range(widget.labels.rowCount())}
+    assert told == {"matched", "missed", "extra", "merged"}
+    widget.error_button.click()
+    layer = viewer.layers["result errors"]
+    assert set(np.unique(layer.data)) == {0, 1, 2, 3, 4}
+    assert list(layer.features["meaning"]) == ["matched", "missed", "extra", "merged"]
+    colours = [tuple(layer.get_color(mark)) for mark in (1, 2, 3, 4)]
+    assert len(set(colours)) == 4
+
+
+def test_the_choice_of_classes_is_kept_to(viewer, widget, qtbot, found, truth):
+    viewer.add_labels(truth, name="truth")
+    viewer.add_labels(found, name="result")
+    widget.kind.setCurrentText("classes")
+    widget.compare_button.click()
+    finished(widget, qtbot)
+    assert widget.scores.item(0, 0).text() == "Accuracy, one to one"
 
 
 def test_layers_that_cannot_be_compared_say_why(viewer, widget, truth):

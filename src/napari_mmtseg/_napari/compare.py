@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
 from napari.qt.threading import thread_worker
 from napari.utils import DirectLabelColormap
 from napari.utils.notifications import show_error, show_info
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
+    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
@@ -27,25 +28,44 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mmtseg import metrics
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.comparison import (
+    KINDS,
+    OBJECT_MEANINGS,
+    Comparison,
+    LabelScore,
+    compare,
+)
 from napari_mmtseg._napari.form import rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
 from napari_mmtseg._napari.sources import take
+from napari_mmtseg.metrics.objects import EXTRA, MATCHED, MERGED, MISSED
 
 if TYPE_CHECKING:
     import napari
 
-AGREE, MISSED, EXTRA = 1, 2, 3
 _ERROR_COLOURS = {
     None: "transparent",
     0: "transparent",
-    AGREE: "#4c9f70",
+    MATCHED: "#4c9f70",
     MISSED: "#d1495b",
     EXTRA: "#edae49",
+    MERGED: "#9b5de5",
 }
 _SCORES = {
+    "object_f1_50": "Objects: F1 at IoU 0.5",
+    "object_f1_75": "Objects: F1 at IoU 0.75",
+    "object_ap_50": "Objects: AP at IoU 0.5",
+    "object_ap_mean": "Objects: AP, mean of IoU 0.5 to 0.95",
+    "panoptic_quality": "Objects: panoptic quality",
+    "segmentation_quality": "Objects: mean IoU of pairs",
+    "n_objects": "Objects found",
+    "n_true": "Objects in the truth",
+    "n_matched": "Objects matched",
+    "n_missed": "Objects missed",
+    "n_extra": "Objects extra",
+    "n_merged": "Objects that merge others",
     "hungarian_accuracy": "Accuracy, one to one",
     "many_to_one_accuracy": "Accuracy, many to one",
     "foreground_iou": "Foreground IoU, best label",
@@ -57,70 +77,6 @@ _SCORES = {
     "boundary_f": "Boundary F, 2 px",
 }
 _MOST_ROWS = 1000
-
-
-class LabelScore(NamedTuple):
-    """One row of the per-label table."""
-
-    label: int
-    pixels: int
-    partner: int | None
-    iou: float
-
-
-class Comparison(NamedTuple):
-    """What comparing two label images gives."""
-
-    scores: dict[str, float]
-    rows: list[LabelScore]
-    matched: NDArray[np.int32]
-    """The result in the truth's numbers; -1 where a label has no partner."""
-    truth: NDArray[Any]
-    """What it was compared with."""
-
-
-def compare(labels: ArrayLike, truth: ArrayLike, *, foreground: bool = False) -> Comparison:
-    """Score labels against a truth and match them one to one.
-
-    Parameters
-    ----------
-    labels, truth : integer array-like
-    foreground : bool
-        Whether all objects of the truth are taken as one.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or one holds no whole numbers.
-    """
-    labels, true = np.asarray(labels), np.asarray(truth)
-    if foreground:
-        true = (true != 0).astype(np.uint8)
-    scores = metrics.scores(labels, true)
-    partner = metrics.hungarian_mapping(labels, true)
-    values, coded, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    table = np.array([partner.get(int(value), -1) for value in values], np.int32)
-    matched = table[coded].reshape(labels.shape)
-    overlap = np.bincount(coded.ravel()[(matched == true).ravel()], minlength=len(values))
-    true_values, true_counts = np.unique(true, return_counts=True)
-    true_size = dict(zip(true_values.tolist(), true_counts.tolist(), strict=True))
-    rows = []
-    for value, pixels, both in zip(values.tolist(), counts.tolist(), overlap.tolist(), strict=True):
-        other = partner.get(value)
-        union = pixels + true_size.get(other, 0) - both
-        rows.append(LabelScore(value, pixels, other, both / union if other is not None else 0.0))
-    return Comparison(scores, sorted(rows, key=lambda row: -row.pixels), matched, true)
-
-
-def errors(matched: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.uint8]:
-    """Mark where a matched result agrees with what is there (1), misses it (2), adds to it (3)."""
-    agree = (truth != 0) & (matched == truth)
-    missed = (truth != 0) & ~agree
-    extra = (truth == 0) & (matched != 0)
-    marks = np.zeros(truth.shape, np.uint8)
-    for mark, where in ((AGREE, agree), (MISSED, missed), (EXTRA, extra)):
-        marks[where] = mark
-    return marks
 
 
 class CompareWidget(QWidget):
@@ -139,13 +95,22 @@ class CompareWidget(QWidget):
         self.foreground.setToolTip(
             "Take all objects of the truth as one: for results that tell kinds apart, not objects."
         )
+        self.kind = QComboBox()
+        self.kind.addItems(KINDS)
+        self.kind.setToolTip(
+            "classes: a label is one kind of thing, wherever it is. objects: each id is a thing of "
+            "its own and 0 is background. automatic: objects if both layers look like it."
+        )
         self.compare_button = QPushButton("Compare")
         self.scores = _table(["Score", "Value"])
-        self.labels = _table(["Label", "Pixels", "True label", "IoU"])
+        self.labels = _table(["Label", "Pixels", "True label", "IoU", "Is"])
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.error_button = QPushButton("Show errors")
-        self.error_button.setToolTip("Add a layer: green agrees, red is missed, yellow is extra.")
+        self.error_button.setToolTip(
+            "Add a layer: green agrees, red is missed, yellow is extra; violet is an object that "
+            "covers several true ones."
+        )
         self.colours_button = QPushButton("Match colours")
         self.colours_button.setToolTip(
             "Add a copy of the result in the truth's numbers, so that partners share a colour."
@@ -155,6 +120,7 @@ class CompareWidget(QWidget):
         form = rows_of()
         form.addRow("Result", self.result)
         form.addRow("Truth", self.truth)
+        form.addRow("Compare as", self.kind)
         column = QVBoxLayout(self)
         column.addLayout(form)
         for part in (self.foreground, self.compare_button, self.status, self.scores, self.labels):
@@ -203,7 +169,9 @@ class CompareWidget(QWidget):
         # As they are now; what is not in memory is read in the thread.
         sources = [take(napari_layers.data_of(one), one.name) for one in self._compared]
         result, truth = (source.open() for source in sources)
-        worker = thread_worker(compare)(result, truth, foreground=self.foreground.isChecked())
+        worker = thread_worker(compare)(
+            result, truth, foreground=self.foreground.isChecked(), kind=self.kind.currentText()
+        )
         worker.returned.connect(self._show)
         worker.errored.connect(self._fail)
         worker.start()
@@ -212,12 +180,12 @@ class CompareWidget(QWidget):
         """Add a layer of where the result agrees, misses and adds."""
         if self.comparison is None or self._compared is None:
             return
-        data = errors(self.comparison.matched, self.comparison.truth)
+        meanings = self.comparison.meanings
         self._add(
-            data,
+            self.comparison.errors,
             "errors",
             colormap=DirectLabelColormap(color_dict=_ERROR_COLOURS),
-            features={"index": [1, 2, 3], "meaning": ["agrees", "missed", "extra"]},
+            features={"index": [*meanings], "meaning": [*meanings.values()]},
         )
 
     def match_colours(self) -> None:
@@ -250,18 +218,13 @@ class CompareWidget(QWidget):
 
     def _show(self, comparison: Comparison) -> None:
         self.comparison = comparison
-        _fill(self.scores, [(_SCORES[k], f"{v:.3f}") for k, v in comparison.scores.items()])
+        _fill(self.scores, [(_SCORES[k], _shown(v)) for k, v in comparison.scores.items()])
         rows = comparison.rows[:_MOST_ROWS]
-        _fill(
-            self.labels,
-            [
-                (r.label, r.pixels, "none" if r.partner is None else r.partner, f"{r.iou:.3f}")
-                for r in rows
-            ],
-        )
+        _fill(self.labels, [tuple(map(_shown, row)) for row in rows])
         more = len(comparison.rows) - len(rows)
         note = f"; {more} smaller ones are in the CSV" if more else ""
-        self.status.setText(f"{len(comparison.rows)} labels compared{note}.")
+        what = "objects" if comparison.meanings is OBJECT_MEANINGS else "labels"
+        self.status.setText(f"{len(comparison.rows)} {what} compared{note}.")
         self._refresh()
 
     def _fail(self, error: Exception) -> None:
@@ -301,6 +264,12 @@ def _table(columns: list[str]) -> QTableWidget:
     table.verticalHeader().hide()
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
     return table
+
+
+def _shown(value: float | str | None) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "none" if value is None else str(value)
 
 
 def _fill(table: QTableWidget, rows: list[tuple[Any, ...]]) -> None:
