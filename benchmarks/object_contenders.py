@@ -158,6 +158,7 @@ def _filled_and_split(mask: NDArray[np.bool_], size: tuple[float, ...]) -> Label
         labels=ndimage.label(filled)[0],
         exclude_border=False,
     )
-    markers = np.zeros(mask.shape, np.int32)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    tops = np.zeros(mask.shape, bool)
+    tops[tuple(peaks.T)] = True
+    markers, _ = ndimage.label(tops, np.ones([3] * mask.ndim))  # a flat top is one peak
     return np.asarray(watershed(-distance, markers, mask=filled), np.int32)

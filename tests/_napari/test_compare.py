@@ -155,10 +155,11 @@ def test_comparing_objects_shows_their_scores_and_draws_them(viewer, widget, qtb
         widget.scores.item(row, 0).text(): widget.scores.item(row, 1).text()
         for row in range(widget.scores.rowCount())
     }
-    assert shown["Objects: F1 at IoU 0.5"] == "0.571"
+    assert shown["F1, IoU 0.5"] == "0.571"
     assert shown["Objects missed"] == "2"
     assert shown["Covering"] == f"{widget.comparison.scores['covering']:.3f}"
     told = {widget.labels.item(row, 4).text() for row in range(widget.labels.rowCount())}
+    assert not widget.labels.isColumnHidden(4)
     assert told == {"matched", "missed", "extra", "merged"}
     widget.error_button.click()
     layer = viewer.layers["result errors"]
@@ -175,6 +176,7 @@ def test_the_choice_of_classes_is_kept_to(viewer, widget, qtbot, found, truth):
     widget.compare_button.click()
     finished(widget, qtbot)
     assert widget.scores.item(0, 0).text() == "Accuracy, one to one"
+    assert widget.labels.isColumnHidden(4)
 
 
 def test_layers_that_cannot_be_compared_say_why(viewer, widget, truth):

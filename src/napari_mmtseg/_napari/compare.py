@@ -54,18 +54,18 @@ _ERROR_COLOURS = {
     MERGED: "#9b5de5",
 }
 _SCORES = {
-    "object_f1_50": "Objects: F1 at IoU 0.5",
-    "object_f1_75": "Objects: F1 at IoU 0.75",
-    "object_ap_50": "Objects: AP at IoU 0.5",
-    "object_ap_mean": "Objects: AP, mean of IoU 0.5 to 0.95",
-    "panoptic_quality": "Objects: panoptic quality",
-    "segmentation_quality": "Objects: mean IoU of pairs",
+    "object_f1_50": "F1, IoU 0.5",
+    "object_f1_75": "F1, IoU 0.75",
+    "object_ap_50": "AP, IoU 0.5",
+    "object_ap_mean": "AP, 0.5 to 0.95",
+    "panoptic_quality": "Panoptic quality",
+    "segmentation_quality": "Mean IoU of pairs",
     "n_objects": "Objects found",
     "n_true": "Objects in the truth",
     "n_matched": "Objects matched",
     "n_missed": "Objects missed",
     "n_extra": "Objects extra",
-    "n_merged": "Objects that merge others",
+    "n_merged": "Objects merged",
     "hungarian_accuracy": "Accuracy, one to one",
     "many_to_one_accuracy": "Accuracy, many to one",
     "foreground_iou": "Foreground IoU, best label",
@@ -77,6 +77,7 @@ _SCORES = {
     "boundary_f": "Boundary F, 2 px",
 }
 _MOST_ROWS = 1000
+_MEANING = LabelScore._fields.index("meaning")
 
 
 class CompareWidget(QWidget):
@@ -103,7 +104,10 @@ class CompareWidget(QWidget):
         )
         self.compare_button = QPushButton("Compare")
         self.scores = _table(["Score", "Value"])
-        self.labels = _table(["Label", "Pixels", "True label", "IoU", "Is"])
+        self.labels = _table(["Label", "Pixels", "True", "IoU", "Is"])
+        self.labels.horizontalHeader().setSectionResizeMode(
+            _MEANING, QHeaderView.ResizeMode.ResizeToContents
+        )
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.error_button = QPushButton("Show errors")
@@ -223,7 +227,9 @@ class CompareWidget(QWidget):
         _fill(self.labels, [tuple(map(_shown, row)) for row in rows])
         more = len(comparison.rows) - len(rows)
         note = f"; {more} smaller ones are in the CSV" if more else ""
-        what = "objects" if comparison.meanings is OBJECT_MEANINGS else "labels"
+        objects = comparison.meanings is OBJECT_MEANINGS
+        self.labels.setColumnHidden(_MEANING, not objects)
+        what = "objects" if objects else "labels"
         self.status.setText(f"{len(comparison.rows)} {what} compared{note}.")
         self._refresh()
 
