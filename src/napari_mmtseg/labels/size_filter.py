@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,25 @@ class SizeFilter:
         """Number of objects that are out."""
         return len(self._out)
 
+    def came_back(self) -> bool:
+        """Tell whether an object that is out has pixels in the labels again."""
+        return any((self._labels[at] == number).any() for number, at in self._out)
+
+    def limits(self) -> tuple[float, float]:
+        """Return the sizes of the smallest and the largest object that is there.
+
+        Where none that is out is smaller, or larger, that is 0, or infinite.
+        """
+        there = [one.size for one in self._there]
+        out = [len(at[0]) for _, at in self._out]
+        if not there or not out:
+            return 0.0, math.inf
+        low, high = min(there), max(there)
+        return (
+            float(low) if min(out) < low else 0.0,
+            float(high) if max(out) > high else math.inf,
+        )
+
     def look(self) -> None:
         """Look at the labels anew, after anyone else has changed them.
 
@@ -90,6 +110,8 @@ class SizeFilter:
         self._out = [one for one in self._out if not smallest <= len(one[1][0]) <= largest]
         for one in out:
             at = self._pixels(one)
+            if not len(at[0]):
+                continue  # gone since the last look
             self._out.append((one.number, at))
             indices.append(at)
             new.append(np.zeros(len(at[0]), int))
