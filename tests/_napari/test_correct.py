@@ -238,3 +238,16 @@ def test_in_the_3d_view_splitting_asks_for_a_plane(viewer, widget, bars):
     drag(viewer, layer, [(1, 38, 25), (1, 54, 25)])
     assert "turn the 3D view off" in widget.status.text()
     assert_array_equal(layer.data[1], bars)
+
+
+def test_a_closed_widget_deletes_nothing(make_napari_viewer, qtbot, bars):
+    viewer = make_napari_viewer(show=True)
+    layer = viewer.add_labels(bars.copy())
+    widget = CorrectWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    qtbot.waitUntil(widget.isVisible, timeout=SECONDS)
+    widget.use("delete")
+    viewer.window.remove_dock_widget(widget)
+    qtbot.wait(50)
+    click(viewer, layer, (8, 8))
+    assert_array_equal(layer.data, bars)

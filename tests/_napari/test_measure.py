@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_mmtseg._napari.measure import MeasureWidget, open_measure, with_measures
 from napari_mmtseg._napari.table_view import ObjectTable
+from napari_mmtseg._napari.widgets import FelzenszwalbWidget
 from napari_mmtseg.labels.tables import Table
 from tests._napari.mouse import click, drag
 
@@ -224,13 +225,29 @@ def test_the_image_chosen_fits_or_none_is(viewer, widget, qtbot, cells):
     assert "intensity_std_green" in measured(widget, qtbot)
 
 
-def test_opening_it_for_someone_measures_at_once(viewer, qtbot, cells):
-    viewer.add_labels(cells[1])
-    widget = open_measure(viewer)
+def test_opening_it_for_a_layer_measures_it_at_once(viewer, qtbot, cells):
+    layer = viewer.add_labels(cells[1], name="mine")
+    viewer.add_labels(cells[1] * 0, name="newer")
+    widget = open_measure(viewer, layer)
     qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
     assert widget.measured.n_rows == 12
-    assert open_measure(viewer) is widget
+    assert open_measure(viewer, layer) is widget
     qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
+
+
+def test_from_an_open_image_to_a_table_in_two_clicks(viewer, qtbot, cells):
+    viewer.add_image(cells[0], name="cells", scale=(0.5, 0.5), units=("um", "um"))
+    method = FelzenszwalbWidget(viewer)
+    viewer.window.add_dock_widget(method)
+    method.panel.run_button.click()
+    qtbot.waitUntil(lambda: not method.running, timeout=4 * SECONDS)
+    method.results.measure_button.click()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Measure")
+    qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
+    assert widget.measured.units["diameter"] == "µm"
+    assert widget.picker.layer == viewer.layers[-1]
+    assert widget.picker.images.currentText() == "cells"
+    method.panel.close_process()
 
 
 def test_ten_thousand_rows_are_shown_and_sorted_at_once(qtbot):
@@ -255,3 +272,35 @@ def test_features_without_an_index_are_replaced():
     joined = with_measures(pd.DataFrame({"area": [9.0, 9.0, 9.0]}), table)
     assert list(joined["index"]) == [3, 5]
     assert list(joined["area"]) == [1, 2]
+
+
+def test_a_closed_widget_leaves_clicks_alone(make_napari_viewer, qtbot, cells):
+    viewer = make_napari_viewer(show=True)
+    layer = viewer.add_labels(cells[1])
+    widget = MeasureWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget)
+    qtbot.waitUntil(widget.isVisible, timeout=SECONDS)
+    measured(widget, qtbot)
+    dock.hide()
+    click(viewer, layer, (5, 31))
+    assert layer.selected_label == 1
+    dock.show()
+    click(viewer, layer, (5, 31))
+    assert layer.selected_label == 20
+    viewer.window.remove_dock_widget(widget)
+    layer.selected_label = 30
+    layer.paint((1, 1), 4)
+    viewer.layers.remove(layer)
+
+
+def test_a_widget_may_be_closed_while_it_measures(make_napari_viewer, qtbot, cells):
+    viewer = make_napari_viewer(show=True)
+    viewer.add_labels(cells[1])
+    widget = MeasureWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.start()
+    viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    del widget
+    qtbot.wait(500)
+    assert len(viewer.layers) == 1

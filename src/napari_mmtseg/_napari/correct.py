@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Shapes
+from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import (
     QGridLayout,
     QGroupBox,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.objects_picker import ObjectsPicker
-from napari_mmtseg._napari.pointing import clicked_value
+from napari_mmtseg._napari.pointing import clicked_value, forget, listen
 from napari_mmtseg._napari.sifting import Sifting
 from napari_mmtseg._napari.size_sliders import SizeSliders
 from napari_mmtseg.labels.correcting import Change, delete, join, split
@@ -75,6 +77,7 @@ class CorrectWidget(QWidget):
             column.addWidget(part)
         column.addStretch(1)
         self.setMinimumWidth(380)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         for name, button in self.tools.items():
             button.clicked.connect(lambda on, name=name: self.use(name if on else None))
         self.new_button.clicked.connect(self.start_new)
@@ -116,8 +119,8 @@ class CorrectWidget(QWidget):
         self.status.setText(_HINTS[tool])
         react = {"split": self._drag, "join": self._join, "delete": self._delete}[tool]
         callback = _callback(react)
-        layer.mouse_drag_callbacks.append(callback)
-        self._links.callback(_forget, layer.mouse_drag_callbacks, callback)
+        listen(layer, callback)
+        self._links.callback(forget, layer, callback)
         layer.events.mode.connect(self._put_down)
         self._links.callback(layer.events.mode.disconnect, self._put_down)
         if tool == "split":
@@ -158,6 +161,12 @@ class CorrectWidget(QWidget):
         if self._layer is not None:
             self._layer.redo()
         self.sifting.look()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Put the tool down: a window that is closed must not delete at a click."""
+        self.use(None)
+        self.sifting.settle()
+        super().hideEvent(event)
 
     def _frame(self, place: list[int | None]) -> tuple[Any, Any]:
         whole = napari_layers.data_of(self._layer)
@@ -300,8 +309,3 @@ def _callback(react: Callable[[Any, Any], Iterator[None]]) -> Callable[[Any, Any
 
 def _let_pan(layer: Any) -> None:
     layer.mouse_pan = str(layer.mode) == "pan_zoom"
-
-
-def _forget(callbacks: list[Any], callback: Any) -> None:
-    if callback in callbacks:
-        callbacks.remove(callback)

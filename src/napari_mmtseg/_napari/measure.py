@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,11 +11,12 @@ import pandas as pd
 from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.objects_picker import ObjectsPicker
-from napari_mmtseg._napari.pointing import clicked_value, go_to
+from napari_mmtseg._napari.pointing import clicked_value, forget, go_to, listen
 from napari_mmtseg._napari.sources import Source, take
 from napari_mmtseg._napari.table_view import ObjectTable
 from napari_mmtseg._napari.words import words_for
@@ -59,6 +59,7 @@ class MeasureWidget(QWidget):
         self._under_way: _Run | None = None
         self._links = ExitStack()
         self._moving = False
+        self._away = False
         self._alone = QTimer(self)
         self._alone.setSingleShot(True)
         self._alone.setInterval(_ALONE_MS)
@@ -71,6 +72,7 @@ class MeasureWidget(QWidget):
         self.table.setToolTip(
             "Click a row to go to its object; click an object in the view to find its row."
         )
+        self.table.setMinimumHeight(160)
         self.csv_button = QPushButton("Save as CSV…")
         self.csv_button.setToolTip("For spreadsheets, R and Python.")
         self.parquet_button = QPushButton("Save as Parquet…")
@@ -124,6 +126,20 @@ class MeasureWidget(QWidget):
             write_table(path, self.measured, overwrite=overwrite)
             show_info(f"Saved {Path(path).name}.")
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Let clicks in the view select objects."""
+        self._away = False
+        if self._run is not None:
+            listen(self._run.layer, _pick)
+        super().showEvent(event)
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Leave clicks alone while there is no table to be seen."""
+        self._away = True
+        if self._run is not None:
+            forget(self._run.layer, _pick)
+        super().hideEvent(event)
+
     def _finish(self, outcome: _Outcome) -> None:
         run, self.running = self._under_way, False
         self._refresh()
@@ -148,8 +164,9 @@ class MeasureWidget(QWidget):
         ):
             event.connect(react)
             self._links.callback(event.disconnect, react)
-        layer.mouse_drag_callbacks.append(_pick)
-        self._links.callback(_forget, layer.mouse_drag_callbacks, _pick)
+        self._links.callback(forget, layer, _pick)
+        if not self._away:
+            listen(layer, _pick)
         self._follow()
         self._refresh()
 
@@ -260,10 +277,11 @@ def with_measures(features: pd.DataFrame, table: Table) -> pd.DataFrame:
     return measures.merge(known, on="index", how="left")
 
 
-def open_measure(viewer: napari.viewer.Viewer) -> MeasureWidget:
-    """Open the widget, or the one that is open already, and measure what it chooses."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Measure")
+def open_measure(viewer: napari.viewer.Viewer, layer: Any) -> MeasureWidget:
+    """Open the widget, or take the one that is open already, and measure a Labels layer."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Measure", tabify=True)
     assert isinstance(widget, MeasureWidget)
+    widget.picker.labels.choose(layer)
     widget.start()
     return widget
 
@@ -286,8 +304,3 @@ def _measure(
 def _pick(layer: Any, event: Any) -> Any:
     """Select the object that is clicked; a drag still moves the view."""
     yield from clicked_value(layer, event, lambda value: setattr(layer, "selected_label", value))
-
-
-def _forget(callbacks: list[Callable[..., Any]], callback: Callable[..., Any]) -> None:
-    if callback in callbacks:
-        callbacks.remove(callback)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+MouseCallback = Callable[[Any, Any], Iterator[None]]
+"""Takes the layer and the event, and is advanced with each move until the release."""
 _STILL_PX = 4
 """Screen pixels that a hand moves in a click."""
 
@@ -33,6 +35,18 @@ def clicked_value(layer: Any, event: Any, act: Callable[[int], object]) -> Itera
         yield
     if value:
         act(value)
+
+
+def listen(layer: Any, callback: MouseCallback) -> None:
+    """Let a layer call with each press of the mouse, once."""
+    if callback not in layer.mouse_drag_callbacks:
+        layer.mouse_drag_callbacks.append(callback)
+
+
+def forget(layer: Any, callback: MouseCallback) -> None:
+    """End what `listen` began, if it did."""
+    if callback in layer.mouse_drag_callbacks:
+        layer.mouse_drag_callbacks.remove(callback)
 
 
 def value_at(layer: Any, event: Any) -> int:
