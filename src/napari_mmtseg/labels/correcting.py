@@ -19,19 +19,14 @@ _SPECK = 5
 
 
 class Change(NamedTuple):
-    """What a correction changes, and nothing else.
-
-    Attributes
-    ----------
-    indices : tuple of (N,) int arrays
-        One an axis, as numpy indexes with them.
-    old, new : (N,) arrays
-        The numbers there before and after, of the labels' dtype.
-    """
+    """What a correction changes, and nothing else."""
 
     indices: tuple[NDArray[np.intp], ...]
+    """One (N,) array an axis, as numpy indexes with them."""
     old: NDArray[Any]
+    """(N,) numbers there before, of the labels' dtype."""
     new: NDArray[Any]
+    """(N,) numbers there after."""
 
     def applied(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Return a copy of the labels with the change."""
