@@ -225,6 +225,12 @@ def test_an_object_that_an_undo_has_brought_back_is_there(labels):
     assert_array_equal(sift.change(200, 10**6).applied(shown), labels * (labels == 5))
 
 
+@pytest.mark.parametrize("number", [-1, 2**31])
+def test_numbers_out_of_range_cannot_be_sifted(labels, number):
+    with pytest.raises(ValueError, match=f"got {number}: number the objects anew"):
+        SizeFilter(np.where(labels == 5, number, labels.astype(np.int64)))
+
+
 def test_no_objects_have_no_sizes(labels):
     sift = SizeFilter(labels * 0)
     assert len(sift.sizes) == 0

@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg._napari.correct import CorrectWidget
+from napari_mmtseg.labels.correcting import delete
 from tests._napari.mouse import click, drag
 
 SECONDS = 30_000
@@ -229,6 +230,27 @@ def test_labels_without_objects_have_nothing_to_sift(viewer, widget, qtbot, bars
     viewer.add_labels(np.ones((8, 8), np.int32))
     ready(widget, qtbot)
     assert widget.sliders.isEnabled()
+
+
+def test_numbers_that_are_too_large_are_not_sifted_and_that_is_said(viewer, widget, qtbot, bars):
+    viewer.add_labels(np.where(bars == 2, 2**40, bars.astype(np.int64)))
+    qtbot.waitUntil(lambda: "at most 2147483647" in widget.status.text(), timeout=SECONDS)
+    assert not widget.sliders.isEnabled()
+
+
+def test_in_the_3d_view_objects_are_corrected_too(viewer, widget, qtbot, bars):
+    volume = np.stack([bars] * 4)
+    layer = viewer.add_labels(volume.copy(), axis_labels=("z", "y", "x"))
+    ready(widget, qtbot)
+    viewer.dims.ndisplay = 3
+    widget._correct(lambda: delete(layer.data, [2]), [None] * 3, "deleted")
+    assert set(np.unique(layer.data)) == {0, 4, 6, 8}
+    widget.sliders.smallest.setValue(399)
+    widget.sifting.settle()
+    assert set(np.unique(layer.data)) == {0, 8}
+    widget.undo()
+    widget.undo()
+    assert_array_equal(layer.data, volume)
 
 
 def test_in_the_3d_view_splitting_asks_for_a_plane(viewer, widget, bars):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.qt.threading import thread_worker
@@ -18,6 +18,12 @@ from napari_mmtseg.labels.correcting import Change
 from napari_mmtseg.labels.size_filter import SizeFilter
 
 _REST_MS = 400
+
+
+class _Counted(NamedTuple):
+    data: NDArray[Any]
+    sizes: SizeFilter | None
+    problem: str = ""
 
 
 class Sifting(QObject):
@@ -133,12 +139,14 @@ class Sifting(QObject):
         self._layer.refresh(extent=False)
         self._busy = False
 
-    def _take(self, found: tuple[Any, SizeFilter]) -> None:
-        data, sizes = found
-        if data is not self._counting:
+    def _take(self, found: _Counted) -> None:
+        if found.data is not self._counting:
             return  # of a layer that is chosen no more
-        self._filter = sizes
-        self._show()
+        self._filter = found.sizes
+        if found.sizes is None:
+            self.said.emit(f"{found.problem}.")
+        else:
+            self._show()
 
     def _show(self) -> None:
         assert self._filter is not None
@@ -170,5 +178,8 @@ class Sifting(QObject):
         return diameter**self._n_axes * math.pi / (2 * self._n_axes * self._pixel)
 
 
-def _count(data: NDArray[Any], frame: tuple[int, ...]) -> tuple[NDArray[Any], SizeFilter]:
-    return data, SizeFilter(data, frame)
+def _count(data: NDArray[Any], frame: tuple[int, ...]) -> _Counted:
+    try:
+        return _Counted(data, SizeFilter(data, frame))
+    except ValueError as error:
+        return _Counted(data, None, str(error))

@@ -53,10 +53,11 @@ def coded(labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         return np.flatnonzero(seen), (np.cumsum(seen, dtype=np.int32) * seen)[flat].reshape(
             labels.shape
         )
-    values, place = np.unique(flat, return_inverse=True)
-    background = bool(values[0] == 0)
-    numbered = place.astype(np.int32).reshape(labels.shape) + (0 if background else 1)
-    return values[background:].astype(np.int64), numbered
+    inside = flat > 0
+    values, place = np.unique(flat[inside], return_inverse=True)
+    numbered = np.zeros(flat.shape, np.int32)
+    numbered[inside] = place + 1
+    return values.astype(np.int64), numbered.reshape(labels.shape)
 
 
 def free_numbers(labels: NDArray[Any], count: int = 1) -> list[int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from napari_mmtseg.labels.correcting import Change
-from napari_mmtseg.labels.numbering import coded
+from napari_mmtseg.labels.numbering import check_numbers, coded
 
 
 class _Object(NamedTuple):
@@ -30,6 +30,11 @@ class SizeFilter:
         Left as it is; `change` says what to write into it.
     frame_axes : tuple of int
         The axes of a plane or of a volume. An object is one number in one frame.
+
+    Raises
+    ------
+    ValueError
+        If a number is below 0 or above 2^31 - 1.
     """
 
     def __init__(self, labels: NDArray[Any], frame_axes: tuple[int, ...] = (-2, -1)) -> None:
@@ -75,6 +80,7 @@ class SizeFilter:
         An object that is out and of which some is there again counts as there: an undo has
         brought it back.
         """
+        check_numbers(self._labels)
         self._there = []
         last = tuple(range(-len(self._frame_axes), 0))
         frames = np.moveaxis(self._labels, self._frame_axes, last)
