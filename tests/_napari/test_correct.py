@@ -145,6 +145,16 @@ def test_painting_puts_the_tool_down(viewer, widget, bars):
     assert (layer.data == 8).sum() > 200
 
 
+def test_choosing_another_layer_puts_the_tool_down(viewer, widget, bars):
+    image = viewer.add_image(bars)
+    layer = viewer.add_labels(bars.copy())
+    widget.use("split")
+    drag(viewer, layer, [(40, 25), (44, 25.5), (50, 26), (52, 26)])
+    assert widget.tools["split"].isChecked(), "drawing a line does not end it"
+    viewer.layers.selection.active = image
+    assert not widget.tools["split"].isChecked()
+
+
 def test_sliders_take_objects_out_and_bring_them_back(viewer, widget, qtbot, bars):
     layer = viewer.add_labels(bars.copy(), scale=(0.5, 0.5), units=("um", "um"))
     ready(widget, qtbot)

@@ -121,8 +121,10 @@ class CorrectWidget(QWidget):
         callback = _callback(react)
         listen(layer, callback)
         self._links.callback(forget, layer, callback)
-        layer.events.mode.connect(self._put_down)
-        self._links.callback(layer.events.mode.disconnect, self._put_down)
+        active = self.viewer.layers.selection.events.active
+        for event, react_too in ((layer.events.mode, self._put_down), (active, self._leave)):
+            event.connect(react_too)
+            self._links.callback(event.disconnect, react_too)
         if tool == "split":
             layer.mouse_pan = False
             self._links.callback(_let_pan, layer)
@@ -270,6 +272,12 @@ class CorrectWidget(QWidget):
         if self._line is not None and self._line in self.viewer.layers:
             self.viewer.layers.remove(self._line)
         self._line = None
+
+    def _leave(self) -> None:
+        """Put the tool down when another layer gets the clicks, but for the line itself."""
+        active = self.viewer.layers.selection.active
+        if active is not None and active != self._layer and not isinstance(active, Shapes):
+            self._put_down()
 
     def _put_down(self) -> None:
         self._links.close()

@@ -179,7 +179,8 @@ class MeasureWidget(QWidget):
         run.layer.selected_label = int(table["label"][row])
         self._moving = False
         go_to(self.viewer, run.layer, self._place(row))
-        if not run.layer.show_selected_label:  # for a moment alone, so that the eye finds it
+        if self._alone.isActive() or not run.layer.show_selected_label:
+            # For a moment alone, so that the eye finds it.
             run.layer.show_selected_label = True
             self._alone.start()
 

@@ -54,6 +54,8 @@ class Sifting(QObject):
         self._looking.setInterval(_REST_MS)
         self._looking.timeout.connect(self.look)
         sliders.moved.connect(self._sift)
+        for slider in (sliders.smallest, sliders.largest):
+            slider.sliderReleased.connect(self.settle)
         self.destroyed.connect(self._links.close)
 
     @property
