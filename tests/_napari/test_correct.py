@@ -59,8 +59,8 @@ def test_a_line_dragged_across_an_object_splits_it_and_undo_joins_it(viewer, wid
 def test_the_line_is_seen_while_it_is_drawn(viewer, widget, bars):
     layer = viewer.add_labels(bars)
     widget.use("split")
-    widget._show_line([np.array([0.0, 0]), np.array([9.0, 9])])
-    widget._show_line([np.array([0.0, 0]), np.array([9.0, 9]), np.array([9.0, 30])])
+    widget.line.show(layer, [np.array([0.0, 0]), np.array([9.0, 9])])
+    widget.line.show(layer, [np.array([0.0, 0]), np.array([9.0, 9]), np.array([9.0, 30])])
     assert len(viewer.layers["cut line"].data[0]) == 3
     assert viewer.layers.selection.active == layer
     widget.use(None)
@@ -222,7 +222,7 @@ def test_a_layer_may_be_deleted_at_any_time(viewer, widget, qtbot, bars):
     layer = viewer.add_labels(bars.copy())
     ready(widget, qtbot)
     widget.use("split")
-    widget._show_line([np.array([0.0, 0]), np.array([9.0, 9])])
+    widget.line.show(layer, [np.array([0.0, 0]), np.array([9.0, 9])])
     widget.sliders.smallest.setValue(300)
     viewer.layers.remove(layer)
     assert len(viewer.layers) == 0

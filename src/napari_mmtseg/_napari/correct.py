@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.cut_line import CutLine, object_under
 from napari_mmtseg._napari.objects_picker import ObjectsPicker
 from napari_mmtseg._napari.pointing import clicked_value, forget, listen
 from napari_mmtseg._napari.sifting import Sifting
@@ -31,7 +31,6 @@ from napari_mmtseg.labels.numbering import free_numbers
 if TYPE_CHECKING:
     import napari
 
-_LINE = "cut line"
 _HINTS = {
     "split": "Drag a line across an object, from outside to outside.",
     "join": "Click the object whose number is to stay, then those that belong to it.",
@@ -47,7 +46,7 @@ class CorrectWidget(QWidget):
         self.viewer = napari_viewer
         self._links = ExitStack()
         self._layer: Any = None
-        self._line: Any = None
+        self.line = CutLine(self.viewer)
         self._first: int | None = None
         self.picker = ObjectsPicker(self.viewer)
         self.tools = {
@@ -235,43 +234,22 @@ class CorrectWidget(QWidget):
             point = np.asarray(layer.world_to_data(event.position))
             if np.abs(point - points[-1]).max() >= 1:
                 points.append(point)
-                self._show_line(points)
+                self.line.show(self._layer, points)
             yield
-        self._hide_line()
+        self.line.hide()
         if len(points) > 1:
             self._cut(np.array(points), shown, place)
 
     def _cut(self, points: Any, shown: tuple[int, ...], place: list[int | None]) -> None:
         """Cut the object that the line covers most of, in the plane in view."""
         whole, _ = self._frame(place)
-        steps = [np.linspace(a, b, 2 + int(2 * np.abs(b - a).max())) for a, b in pairwise(points)]
-        under = np.rint(np.concatenate(steps)).astype(int)
-        under = under[((under >= 0) & (under < whole.shape)).all(axis=1)]
-        values, counts = np.unique(whole[tuple(under.T)], return_counts=True)
-        counts = counts * (values != 0)
-        if not counts.any():
+        number = object_under(whole, points)
+        if not number:
             self.status.setText("The line crosses no object: drag it right across one.")
             return
         own = [axis for axis in range(whole.ndim) if place[axis] is None]
         axes = (own.index(shown[0]), own.index(shown[1]))
-        self.split(int(values[counts.argmax()]), points[:, shown], axes, place)
-
-    def _show_line(self, points: list[Any]) -> None:
-        path = np.array(points)
-        if self._line is None:
-            placed = napari_layers.placement(self._layer, "Y" * self._layer.ndim)
-            line = Shapes(
-                [path], shape_type="path", edge_color="#ffffff", edge_width=1, name=_LINE, **placed
-            )
-            self._line = self.viewer.add_layer(line)
-            self.viewer.layers.selection.active = self._layer  # which the mouse and Ctrl+Z act on
-        else:
-            self._line.data = [path]
-
-    def _hide_line(self) -> None:
-        if self._line is not None and self._line in self.viewer.layers:
-            self.viewer.layers.remove(self._line)
-        self._line = None
+        self.split(number, points[:, shown], axes, place)
 
     def _leave(self) -> None:
         """Put the tool down when another layer gets the clicks, but for the line itself."""
@@ -281,7 +259,7 @@ class CorrectWidget(QWidget):
 
     def _put_down(self) -> None:
         self._links.close()
-        self._hide_line()
+        self.line.hide()
         self._first = None
         for button in self.tools.values():
             button.setChecked(False)
