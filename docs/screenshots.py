@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import napari
+
 from napari_mmtseg._napari.demo import open_widget, run, wait
 
 IMAGES = Path(__file__).parent / "images"
@@ -12,6 +14,7 @@ def main() -> None:
     for sample in ("nuclei", "tissue"):
         take(sample)
     take_comparison()
+    take_objects()
 
 
 def take(sample: str) -> None:
@@ -33,6 +36,28 @@ def take_comparison() -> None:
     wait(lambda: compare.comparison is not None)
     compare.show_errors()
     viewer.window.screenshot(str(IMAGES / "compare.png"), canvas_only=False)
+    viewer.close()
+
+
+def take_objects() -> None:
+    """Measure the nuclei of the ground truth, correct them, and save the window each time."""
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 800)
+    viewer.open_sample("napari-mmtseg", "nuclei")
+    viewer.layers["nuclei truth"].visible = True
+    _, measure = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Measure")
+    measure.start()
+    wait(lambda: measure.measured is not None)
+    measure.table.selectRow(8)
+    wait(lambda: not viewer.layers["nuclei truth"].show_selected_label)
+    viewer.window.screenshot(str(IMAGES / "measure.png"), canvas_only=False, flash=False)
+    viewer.reset_view()
+    viewer.window.remove_dock_widget(measure)
+    _, correct = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Correct objects")
+    wait(lambda: correct.sifting.ready)
+    correct.sliders.smallest.setValue(280)
+    correct.use("delete")
+    viewer.window.screenshot(str(IMAGES / "correct.png"), canvas_only=False, flash=False)
     viewer.close()
 
 

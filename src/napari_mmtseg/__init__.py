@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from napari_mmtseg._version import __version__ as __version__
     from napari_mmtseg.grouping import Groups as Groups
     from napari_mmtseg.grouping import group_objects as group_objects
+    from napari_mmtseg.labels.measuring import measure as measure
+    from napari_mmtseg.labels.tables import Table as Table
+    from napari_mmtseg.labels.tables import write_table as write_table
     from napari_mmtseg.methods import IIC as IIC
     from napari_mmtseg.methods import MMT as MMT
     from napari_mmtseg.methods import Felzenszwalb as Felzenszwalb
@@ -25,11 +28,14 @@ _HOME_OF = {
     "Groups": "grouping",
     "Model": "model",
     "ObjectIIC": "methods",
+    "Table": "labels.tables",
     "__version__": "_version",
     "group_objects": "grouping",
     "load": "model",
+    "measure": "labels.measuring",
     "segment": "segmentation",
     "train": "segmentation",
+    "write_table": "labels.tables",
 } | dict.fromkeys(METHODS, "methods")
 
 __all__ = [*_HOME_OF]

@@ -1,10 +1,10 @@
-"""A box to choose one of the viewer's Labels layers."""
+"""A box to choose one of the viewer's layers of a kind."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
@@ -26,6 +26,8 @@ class LayerChoice(QComboBox):
         What to call the choice of no layer; without a name there is no such choice.
     results : bool
         Whether the layers that this plugin has made are offered as well.
+    kind : type
+        Of the layers offered.
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class LayerChoice(QComboBox):
         *,
         none: str = "",
         results: bool = True,
+        kind: type[Labels | Image] = Labels,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._none = none
         self._results = results
+        self._kind = kind
         self._named: list[Any] = []
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
@@ -61,7 +65,7 @@ class LayerChoice(QComboBox):
         return [
             one
             for one in self._viewer.layers
-            if isinstance(one, Labels)
+            if isinstance(one, self._kind)
             and (self._results or napari_layers.METADATA_KEY not in one.metadata)
         ]
 

@@ -26,7 +26,7 @@ from napari_mmtseg.settings import Method
 
 METADATA_KEY = "napari-mmtseg"
 _LARGEST_PLANE = 2**26
-_UNITLESS = ("pixel", "dimensionless")
+UNITLESS = ("pixel", "dimensionless")
 
 
 def axes_choices(layer: Image) -> list[str]:
@@ -163,15 +163,18 @@ def spacing_of(layer: Image, axes: str) -> tuple[float, ...] | None:
 
     A layer that has no units, and a scale of 1, is as napari makes it.
     """
-    if "Z" not in axes:
-        return None
-    at = [axes.index(axis) for axis in "ZYX"]
+    return pixel_size(layer, axes, "ZYX") if "Z" in axes else None
+
+
+def pixel_size(layer: Image | Labels, axes: str, within: str) -> tuple[float, ...] | None:
+    """Return a pixel's size along some of the axes in the unit of X, or None as `spacing_of`."""
+    at = [axes.index(axis) for axis in within]
     units = [layer.units[i] for i in at]
     sizes = tuple(
         abs(float(layer.scale[i])) * _factor(unit, units[-1])
         for i, unit in zip(at, units, strict=True)
     )
-    told = any(str(unit) not in _UNITLESS for unit in units) or set(sizes) != {1.0}
+    told = any(str(unit) not in UNITLESS for unit in units) or set(sizes) != {1.0}
     return sizes if told else None
 
 
@@ -268,7 +271,7 @@ def result_layers(
 
 def _factor(unit: Any, other: Any) -> float:
     """Return how many of another unit a unit is; 1 if one of them is none."""
-    if str(unit) == str(other) or {str(unit), str(other)} & set(_UNITLESS):
+    if str(unit) == str(other) or {str(unit), str(other)} & set(UNITLESS):
         return 1.0
     return float((1 * unit).to(other).magnitude)
 

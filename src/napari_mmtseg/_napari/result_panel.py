@@ -24,6 +24,7 @@ from superqt import QCollapsible
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.measure import open_measure
 from napari_mmtseg._napari.sources import take
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg.labelling import Segmentation
@@ -117,6 +118,9 @@ class ResultPanel(QWidget):
             line.addWidget(part, 1 if part is self.strokes else 0)
         self._naming.hide()
 
+        self.measure_button = QPushButton("Measure objects")
+        self.measure_button.setToolTip("List the result's objects with their sizes and shapes.")
+        self.measure_button.hide()
         self.store_button = QPushButton("Save result…")
         self.store_button.setToolTip(
             "Write the labels to OME-Zarr, block by block. If that is stopped or killed, saving "
@@ -150,8 +154,10 @@ class ResultPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._merging)
         column.addWidget(self._naming)
+        column.addWidget(self.measure_button)
         column.addWidget(self.keep)
         self.n_labels.valueChanged.connect(self._merge)
+        self.measure_button.clicked.connect(self._measure)
         self.strokes.currentIndexChanged.connect(lambda: self.changed.emit())
         self.save_button.clicked.connect(self._ask_and_save)
         self.store_button.clicked.connect(self._ask_and_store)
@@ -160,6 +166,7 @@ class ResultPanel(QWidget):
     def show_result(self, result: Result) -> None:
         """Offer what can be done with a new result."""
         self.result, model = result, result.model
+        self.measure_button.setVisible(result.lazy is None)
         if model is None:
             self._merging.hide()
             self.changed.emit()
@@ -221,6 +228,10 @@ class ResultPanel(QWidget):
             self.viewer.add_layer(layer)
         layer.features = napari_layers.features(labels)
         return layer
+
+    def _measure(self) -> None:
+        if self.result is not None and self.result.layer in self.viewer.layers:
+            open_measure(self.viewer, self.result.layer)
 
     def _ask_and_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save model", "model.safetensors", _MODEL_FILES)
