@@ -1,0 +1,155 @@
+"""Part touching objects where their outline has necks or their brightness has valleys."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.segmentation import relabel_sequential, watershed
+
+from napari_mmtseg.labels.shapes import diameter_of, size_of, sizes_and_roundness, weighted_median
+
+_BLURS = (0.06, 0.1, 0.15)
+"""Smoothing of the distance to the edge, as shares of a diameter, from many parts to few."""
+_BRIGHTNESS_BLUR = 0.2
+_BRIGHTEST = 1.2
+_A_PART_MORE = 0.02
+"""How much rounder the parts must be for each part more, where a diameter's size is parted."""
+_OTHER_SIZE = 0.05
+_ROUND = 0.9
+
+
+def parted(
+    inside: NDArray[np.bool_],
+    contrast: NDArray[np.float32],
+    diameter: float,
+    spacing: tuple[float, ...],
+) -> NDArray[np.int32]:
+    """Part what touches: for each connected piece, the proposal with the roundest parts wins.
+
+    The proposals are watersheds of the smoothed distance to the edge, at several scales, and of
+    the smoothed brightness.
+
+    Parameters
+    ----------
+    inside : (Y, X) or (Z, Y, X) bool array
+        Where objects are.
+    contrast : float32 array
+        Of the same shape: about 0 on the ground, about 1 on objects.
+    diameter : float
+        Of a typical object, in the units of spacing.
+    spacing : tuple of float
+        Size of a pixel along each axis.
+
+    Returns
+    -------
+    int32 array
+        Objects numbered from 1; 0 is ground.
+    """
+    pieces, count = ndimage.label(inside)
+    best = np.full(count + 1, -np.inf)
+    found = np.zeros(inside.shape, np.int32)
+    last = 0
+    for proposal in _proposals(inside, contrast, diameter, spacing):
+        score = _scores(proposal, pieces, count, diameter, spacing)
+        better = score > best
+        best[better] = score[better]
+        found[better[pieces]] = proposal[better[pieces]] + last
+        last += int(proposal.max(initial=0))
+    whole = np.isneginf(best)  # too near to a larger piece for a peak of its own
+    alone = whole[pieces] & inside
+    found[alone] = pieces[alone] + last
+    numbered: NDArray[np.int32] = relabel_sequential(found)[0]
+    return numbered
+
+
+def by_distance(
+    distance: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    blur: float,
+    spacing: tuple[float, ...],
+) -> NDArray[np.int32]:
+    """Part objects by the watershed of the distance to their edge, smoothed by `blur`."""
+    height = ndimage.gaussian_filter(distance, [max(blur, 1) / one for one in spacing])
+    return _watershed(height, inside, 2 * blur / min(spacing))
+
+
+def measured_diameter(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> float:
+    """Measure how large objects typically are, whether they touch or not.
+
+    Returns
+    -------
+    float
+        The median diameter, weighted by size, of the round ones among the parts; in the units of
+        spacing. 0 if nothing is inside.
+    """
+    if not inside.any():
+        return 0.0
+    distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
+    # In a ball of n dimensions the mean distance to the edge is a part of n + 1 of the radius.
+    diameter = 2 * (inside.ndim + 1) * float(distance[inside].mean())
+    for _ in range(2):
+        parts = by_distance(distance, inside, 0.1 * diameter, spacing)
+        sizes, roundness = sizes_and_roundness(parts, spacing)
+        if not len(sizes):
+            break
+        weights = sizes * np.where(roundness > _ROUND, 1, 1e-6)
+        diameter = weighted_median(diameter_of(sizes, inside.ndim), weights)
+    return diameter
+
+
+def _proposals(
+    inside: NDArray[np.bool_],
+    contrast: NDArray[np.float32],
+    diameter: float,
+    spacing: tuple[float, ...],
+) -> list[NDArray[np.int32]]:
+    distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
+    found = [by_distance(distance, inside, blur * diameter, spacing) for blur in _BLURS]
+    blur = _BRIGHTNESS_BLUR * diameter
+    bright = np.clip(contrast, 0, _BRIGHTEST) * inside
+    height = ndimage.gaussian_filter(bright, [blur / one for one in spacing])
+    return [*found, _watershed(height, inside, blur / min(spacing))]
+
+
+def _watershed(
+    height: NDArray[np.float32], inside: NDArray[np.bool_], apart: float
+) -> NDArray[np.int32]:
+    peaks = peak_local_max(
+        height,
+        min_distance=max(1, round(apart)),
+        labels=inside.astype(np.int8),
+        exclude_border=False,
+    )
+    seeds = np.zeros(inside.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    parts: NDArray[np.int32] = watershed(-height, seeds, mask=inside)
+    return parts
+
+
+def _scores(
+    proposal: NDArray[np.int32],
+    pieces: NDArray[np.int32],
+    count: int,
+    diameter: float,
+    spacing: tuple[float, ...],
+) -> NDArray[np.float64]:
+    """Return how round and how alike in size the parts of each piece are, less what they cost."""
+    sizes, roundness = sizes_and_roundness(proposal, spacing)
+    score = np.full(count + 1, -np.inf)
+    if not len(sizes):
+        return score
+    piece = np.zeros(len(sizes) + 1, np.int64)
+    piece[proposal.ravel()] = pieces.ravel()
+    n = proposal.ndim
+    other = np.log(np.maximum(diameter_of(sizes, n), 1e-9) / diameter)
+    worth = roundness * np.exp(-_OTHER_SIZE * other**2)
+    total = np.bincount(piece[1:], sizes, count + 1)
+    some = total > 0
+    parts = np.bincount(piece[1:], minlength=count + 1)
+    cost = _A_PART_MORE * (parts - 1) * size_of(diameter, n)
+    score[some] = ((np.bincount(piece[1:], sizes * worth, count + 1) - cost) / total.clip(1e-9))[
+        some
+    ]
+    return score
