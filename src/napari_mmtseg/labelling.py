@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg import engine, memory
-from napari_mmtseg.arrays import Frames, Region, Scaling, grid, grown, is_lazy, within
+from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
 from napari_mmtseg.labels.pieces import pieces
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 
 Clusters = NDArray[np.int16]

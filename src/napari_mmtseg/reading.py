@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mmtseg.arrays import Frames, Region, Sample, Scaling, grid, several
+from napari_mmtseg.arrays import Frames, Region, Sample, grid, several
 from napari_mmtseg.methods import METHODS, Kanezaki
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 
 _SAMPLE_VALUES = 8_000_000
