@@ -18,6 +18,7 @@ from napari_mmtseg._napari.compare import CompareWidget
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.widgets import KMeansWidget
+from napari_mmtseg.levels import Levels
 from napari_mmtseg.stores import open_image
 from napari_mmtseg.writing import write_labels
 
@@ -84,6 +85,25 @@ def test_planes_are_labelled_where_one_looks_bit_for_bit(viewer, widget, qtbot, 
         shown(viewer, qtbot, layer, plane, expected[plane])
     viewer.dims.ndisplay = 3  # asks for nothing, and can still not be painted on
     assert not layer.editable
+
+
+@pytest.mark.parametrize("kind", ["lazy", "whole"])
+def test_a_multiscale_layer_gets_the_labels_of_its_levels(viewer, widget, qtbot, kind, monkeypatch):
+    fine = np.random.default_rng(0).integers(0, 90, (4200, 4000), np.uint8)
+    fine[1000:2500, 500:3000] += 120  # too large to be read whole
+    coarse = fine.reshape(2100, 2, 2000, 2).mean((1, 3)).astype(np.uint8)
+    levels = [fine, coarse]
+    if kind == "lazy":
+        levels = [dask.array.from_array(one, chunks=1000) for one in levels]
+    viewer.add_image(levels, name="levels", multiscale=True, contrast_limits=(0, 255))
+    run(widget, qtbot)
+    shown = np.asarray(viewer.layers["levels k-means"].data)
+    assert_array_equal(shown, np.asarray(segment(Levels(levels), METHOD)))
+    widget.copy_as_python()
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    names: dict = {}
+    exec(compile(QGuiApplication.clipboard().text(), "script", "exec"), names)
+    assert_array_equal(np.asarray(names["labels"]), shown)
 
 
 def test_masked_volumes_with_channels_are_shown_plane_by_plane(viewer, widget, qtbot, stack):

@@ -67,7 +67,7 @@ def check(layers: Sequence[Image], axes: str) -> None:
 
 
 def take(layers: Sequence[Image], axes: str) -> Source:
-    """Take the pixels of one layer, or of several of one shape as channels.
+    """Take the pixels of one layer, with its levels, or of several of one shape as channels.
 
     Parameters
     ----------
@@ -81,6 +81,9 @@ def take(layers: Sequence[Image], axes: str) -> Source:
     MemoryError
         If there is no room for a copy.
     """
+    if len(layers) == 1 and layers[0].multiscale:
+        levels = [getattr(level, "__wrapped__", level) for level in layers[0].data]
+        return sources.Levelled([sources.take(level, layers[0].name) for level in levels])
     parts = [sources.take(data_of(one), one.name) for one in layers]
     if len(parts) == 1:
         return parts[0]

@@ -166,6 +166,7 @@ class SegmentWidget(JobWidget):
             self.form.method(),
             [one.name for one in layers],
             napari_layers.axes_of(layers, self.picker.chosen_axes()),
+            multiscale=[one.name for one in layers if one.multiscale],
             spacing=napari_layers.spacing_of(layers[0], self.picker.chosen_axes()),
             guides=self._guides(),
             uncertainty=self._wants_uncertainty(),
