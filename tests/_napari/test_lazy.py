@@ -13,11 +13,11 @@ from numpy.testing import assert_array_equal
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 
-from napari_mmtseg import KMeans, segment, train
+from napari_mmtseg import MMT, KMeans, segment, train
 from napari_mmtseg._napari.compare import CompareWidget
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.serving import Serve
-from napari_mmtseg._napari.widgets import KMeansWidget
+from napari_mmtseg._napari.widgets import KMeansWidget, MMTWidget
 from napari_mmtseg.levels import Levels
 from napari_mmtseg.stores import open_image
 from napari_mmtseg.writing import write_labels
@@ -149,6 +149,45 @@ def test_a_new_process_goes_on_where_another_was_ended(viewer, widget, qtbot, st
     process._child.process.kill()
     qtbot.waitUntil(lambda: process._child is None, timeout=SECONDS)
     shown(viewer, qtbot, layer, 2, expected[2])
+
+
+def test_the_uncertainty_of_a_lazy_layer_is_found_where_one_looks(viewer, qtbot, stack):
+    widget = MMTWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.form.show_method(MMT(n_iterations=4, width=8))
+    widget.uncertainty.setChecked(True)
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    viewer.dims.set_current_step(0, 3)
+    run(widget, qtbot)
+    layer, doubt = viewer.layers["lazy MMT"], viewer.layers["lazy MMT uncertainty"]
+    expected, doubts = widget.model.predict(stack, axes="ZYX", return_uncertainty=True)
+    assert doubts.any()
+    assert_array_equal(doubt.data[3], doubts[3])
+    shown(viewer, qtbot, layer, 5, expected[5])
+    assert_array_equal(doubt.data[5], doubts[5])
+    viewer.layers.remove(layer)
+    shown(viewer, qtbot, doubt, 0, doubts[0])
+    widget.panel.close_process()
+
+
+@pytest.mark.parametrize("end", ["the layer is deleted", "the window is closed"])
+def test_a_lazy_result_outlives_the_widget_and_leaves_no_process(viewer, widget, qtbot, stack, end):
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    run(widget, qtbot)
+    layer, first = viewer.layers["lazy k-means"], widget.panel.process._child.process
+    model, results = widget.model, widget.lazy
+    viewer.window.remove_dock_widget(widget)
+    assert first.wait(10) is not None
+    expected = model.predict(stack, axes="ZYX")
+    for plane in (5, 0):
+        shown(viewer, qtbot, layer, plane, expected[plane])
+    second = results._process._child.process
+    assert second.poll() is None
+    if end == "the layer is deleted":
+        viewer.layers.remove(layer)
+    else:
+        viewer.close()
+    qtbot.waitUntil(lambda: second.poll() is not None, timeout=10_000)
 
 
 def test_a_plane_that_cannot_be_read_says_why(viewer, widget, qtbot, stack, tmp_path, monkeypatch):

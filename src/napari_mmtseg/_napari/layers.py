@@ -257,16 +257,24 @@ def result_layers(
     )
     if result.uncertainty is None:
         return layer, None
-    uncertainty = Image(
-        result.uncertainty,
+    return layer, uncertainty_layer(result.uncertainty, name, placed, metadata)
+
+
+def uncertainty_layer(
+    uncertainty: Any, name: str, placed: dict[str, Any], metadata: dict[str, Any]
+) -> Image:
+    """Make the layer of the uncertainty of a result."""
+    return Image(
+        uncertainty,
         name=f"{name} uncertainty",
+        rgb=False,
+        multiscale=False,
         colormap="inferno",
         contrast_limits=(0, 1),
         blending="additive",
         metadata=metadata,
         **placed,
     )
-    return layer, uncertainty
 
 
 def _factor(unit: Any, other: Any) -> float:

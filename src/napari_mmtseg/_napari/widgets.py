@@ -180,6 +180,12 @@ class SegmentWidget(JobWidget):
         choices = {"scribbles": self.scribbles, "mask": self.mask}
         return {k: choice.layer.name for k, choice in choices.items() if choice.layer is not None}
 
+    def leave(self) -> None:
+        """End a run that is under way; lazy results go on without the widget."""
+        super().leave()
+        self.lazy.outlive()
+        self.lazy = LazyResults(self.viewer, self.panel.process, self)
+
     # -- settings -------------------------------------------------------------------------------
 
     def _class(self) -> type[Method]:
@@ -319,16 +325,13 @@ class SegmentWidget(JobWidget):
         model, job = result.model, run.sources
         order = Serve(0, model, job.image, job.axes, job.spacing, job.mask)
         metadata = napari_layers.provenance(model.method, run.layers, run.source_axes, seconds)
-        layer, labels = self.lazy.layer(
-            result, order, run.live.shape, name=run.name, metadata=metadata, **run.placed
+        layer, labels, uncertainty = self.lazy.layers(
+            result, order, run.live.shape, run.name, run.placed, metadata
         )
+        if uncertainty is not None:
+            self.viewer.add_layer(uncertainty)
         self._add(layer, run)
         self.results.show_result(Result(layer, model, run.placed, run.about, run.axes, lazy=labels))
-        if job.uncertain:
-            show_info(
-                "The uncertainty of a lazy image is not shown; in Python, model.predict(image, "
-                "return_uncertainty=True) gives it as a dask array."
-            )
 
     def _add(self, labels: Labels, run: _Run) -> None:
         if run.strokes is not None:
