@@ -83,6 +83,7 @@ def test_a_level_that_is_no_mean_is_not_used(large):
         ([(51, 41), (26, 21)], 6, 2),  # 4 does not divide it
         ([(51, 41), (26, 21)], 1, 1),
         ([(67, 54)], 4, 1),  # one and a half
+        ([(51, 41), (2, 1), (1, 1)], 2, 2),
     ],
 )
 def test_the_coarsest_level_that_divides_the_reduction_is_taken(sizes, reduction, factor):

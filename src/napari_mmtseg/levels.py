@@ -87,7 +87,10 @@ class Coarse:
         self.factor = (1,) * len(frames.frame_shape)
         if not isinstance(frames.data, Levels):
             return
+        plane = [frames.axes.index(axis) for axis in "YX"]
         for data in frames.data.levels[1:]:
+            if min(data.shape[axis] for axis in plane) < 2:
+                break  # the top of a deep pyramid is no image
             level = Frames(data, frames.axes, volumes=frames.volumes)
             factor = _factor(frames, level, reduction)
             if factor is not None:

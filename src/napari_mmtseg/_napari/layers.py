@@ -44,8 +44,14 @@ def axes_choices(layer: Image) -> list[str]:
 
 def data_of(layer: Image | Labels) -> Any:
     """Return a layer's array, of several levels the finest."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    return getattr(data, "__wrapped__", data)  # napari hands plugins a proxy of what is not numpy's
+    return levels_of(layer)[0]
+
+
+def levels_of(layer: Image | Labels) -> list[Any]:
+    """Return a layer's arrays, the finest first."""
+    levels = layer.data if layer.multiscale else [layer.data]
+    # napari hands plugins a proxy of what is not numpy's
+    return [getattr(one, "__wrapped__", one) for one in levels]
 
 
 def check(layers: Sequence[Image], axes: str) -> None:
@@ -82,7 +88,7 @@ def take(layers: Sequence[Image], axes: str) -> Source:
         If there is no room for a copy.
     """
     if len(layers) == 1 and layers[0].multiscale:
-        levels = [getattr(level, "__wrapped__", level) for level in layers[0].data]
+        levels = levels_of(layers[0])
         return sources.Levelled([sources.take(level, layers[0].name) for level in levels])
     parts = [sources.take(data_of(one), one.name) for one in layers]
     if len(parts) == 1:
@@ -121,7 +127,8 @@ def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> No
     pixels = prod(shape_of(layers, axes))
     # Clusters here and in the training process, labels here; uncertainty here and there.
     needed = pixels * (12 + 8 * uncertainty)
-    copied = [data for data in map(data_of, layers) if sources.in_memory(data)]
+    taken = levels_of(layers[0]) if len(layers) == 1 else map(data_of, layers)
+    copied = [data for data in taken if sources.in_memory(data)]
     needed += sum(2 * data.nbytes for data in copied)  # here and in the training process
     memory.require(needed, f"Labelling {pixels:,} pixels")
 
