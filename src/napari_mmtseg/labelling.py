@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg import engine, memory
-from napari_mmtseg.arrays import Frames, Region, Scaling, grid, grown, is_lazy, within
+from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
 from napari_mmtseg.labels.pieces import pieces
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 
 Clusters = NDArray[np.int16]
@@ -118,8 +119,16 @@ class Labeller:
         self, frames: Frames, index: int, region: Region | None = None, mask: Any = None
     ) -> Clusters:
         """Find the clusters of any region of a frame: those of the tiles that it touches."""
+        return self.look(frames, index, region, mask).clusters
+
+    def look(
+        self, frames: Frames, index: int, region: Region | None = None, mask: Any = None
+    ) -> Found:
+        """Find the clusters of any region of a frame, with the uncertainty if there is one."""
         region = region or tuple(slice(0, n) for n in frames.frame_shape)
-        clusters = np.empty([one.stop - one.start for one in region], np.int16)
+        shape = [one.stop - one.start for one in region]
+        clusters = np.empty(shape, np.int16)
+        doubt = None if self._label_of is None else np.empty(shape, np.float32)
         with memory.kept():
             for tile in grid(frames.frame_shape, self.tile_px):
                 both = tuple(
@@ -127,9 +136,12 @@ class Labeller:
                     for a, b in zip(tile, region, strict=True)
                 )
                 if all(one.start < one.stop for one in both):
-                    found = self.find(frames, index, tile, mask).clusters
-                    clusters[within(both, region)] = found[within(both, tile)]
-        return clusters
+                    found = self.find(frames, index, tile, mask)
+                    here, there = within(both, region), within(both, tile)
+                    clusters[here] = found.clusters[there]
+                    if doubt is not None and found.uncertainty is not None:
+                        doubt[here] = found.uncertainty[there]
+        return Found(index, region, clusters, doubt)
 
 
 @dataclass(frozen=True)

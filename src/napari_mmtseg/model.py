@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine, saving
-from napari_mmtseg.arrays import Frames, Scaling, several
+from napari_mmtseg.arrays import Frames, several
 from napari_mmtseg.engine import Learned, drain
 from napari_mmtseg.engine.merging import cut, fewest, merges
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.labelling import Labeller, label_steps, labelled
 from napari_mmtseg.reading import check_classes
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import check_alike
 

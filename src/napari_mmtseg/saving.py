@@ -12,11 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from napari_mmtseg import engine
-from napari_mmtseg.arrays import Scaling
 from napari_mmtseg.engine import Array
 from napari_mmtseg.files import write_whole
 from napari_mmtseg.methods import method_from_dict
 from napari_mmtseg.reading import LARGEST_CLASS
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.tensors import DIGEST, Arrays, Part, pack, parts_of, unpack_arrays, unpack_header
 

@@ -203,7 +203,9 @@ def train_steps(
     beside = Beside.check(images, method, scribbles, mask, superpixels)
     _check_initial(initial)
     size = relative(spacing)[-len(images[0].frame_shape) :]
-    sample, scaling = read_sample(images, method, beside, size if volumes else (1.0, 1.0))
+    size = size if volumes else (1.0, 1.0)
+    reduction = engine.working_reduction(method, images[0].frame_shape, size)
+    sample, scaling = read_sample(images, method, beside, size, reduction)
 
     def as_model(learned: Learned) -> Model:
         return Model.of(method, scaling, images[0].is_rgb, learned)

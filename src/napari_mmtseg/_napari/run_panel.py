@@ -176,15 +176,19 @@ class JobWidget(QWidget):
         """Whether a run is under way."""
         return self.panel.running
 
+    def leave(self) -> None:
+        """End a run that is under way, and the process with it."""
+        self.panel.close_process()
+
     def event(self, event: QEvent | None) -> bool:
         """End a run that is under way when the widget is taken out of the window."""
         if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
-            self.panel.close_process()
+            self.leave()
         return bool(super().event(event))
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """End a run that is under way."""
-        self.panel.close_process()
+        self.leave()
         super().closeEvent(event)
 
 

@@ -90,7 +90,7 @@ def _to_half(
     diameter: float,
     spacing: tuple[float, ...],
 ) -> NDArray[np.bool_]:
-    """Draw each object on to where the contrast is half of its own: faint ones are cut too small."""
+    """Draw each object on to where the contrast is half of its own, since faint ones are cut."""
     distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
     parts = by_distance(distance, inside, 0.1 * diameter, spacing)
     count = int(parts.max(initial=0))
