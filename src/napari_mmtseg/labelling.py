@@ -103,14 +103,15 @@ class Labeller:
         """
         factor = self.factor
         read = grown(tile, self.halo_px, frames.frame_shape)
-        pixels, valid = self._reduced(frames.read(index, read))
         place = within(tile, read)
         inner = tuple(
             slice(one.start // f, -(-one.stop // f)) for one, f in zip(place, factor, strict=True)
         )
         shape = tuple(one.stop - one.start for one in tile)
         lies = Tile(inner, shape, tuple(one.start for one in read))
-        found, doubt = self._predictor.find(pixels, lies, self._label_of)
+        with memory.kept():
+            pixels, valid = self._reduced(frames.read(index, read))
+            found, doubt = self._predictor.find(pixels, lies, self._label_of)
         there = valid[place]
         if mask is not None:
             there = there & (np.asarray(frames.frame_of(mask, index)[tile]) != 0)
