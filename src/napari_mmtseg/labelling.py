@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +19,11 @@ from napari_mmtseg.engine import Run, Step, Tile, Weights
 from napari_mmtseg.labels.pieces import pieces
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
+
+_STRIP_VALUES = 2**18
+"""So many scaled values stay in a processor's cache."""
+_AT_ONCE = 2
+"""So many tiles: one is in the parts that use all processors while the other is not."""
 
 Clusters = NDArray[np.int16]
 """0..K - 1, or -1 where a pixel is not finite or masked."""
@@ -97,23 +104,61 @@ class Labeller:
         """
         factor = self.factor
         read = grown(tile, self.halo_px, frames.frame_shape)
-        pixels, valid = self._scaling.apply(frames.read(index, read))
         place = within(tile, read)
         inner = tuple(
             slice(one.start // f, -(-one.stop // f)) for one, f in zip(place, factor, strict=True)
         )
         shape = tuple(one.stop - one.start for one in tile)
         lies = Tile(inner, shape, tuple(one.start for one in read))
-        found, doubt = self._predictor.find(self._predictor.reduce(pixels), lies, self._label_of)
+        with memory.kept():
+            pixels, valid = self._reduced(frames.read(index, read))
+            found, doubt = self._predictor.find(pixels, lies, self._label_of)
         there = valid[place]
         if mask is not None:
             there = there & (np.asarray(frames.frame_of(mask, index)[tile]) != 0)
-        clusters = found.astype(np.int16)
+        clusters = found.astype(np.int16, copy=False)
         if not there.all():
             clusters[~there] = -1
             if doubt is not None:
                 doubt = np.where(there, doubt, np.float32(0))
         return Found(index, tile, clusters, doubt)
+
+    def _reduced(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Scale pixels (C, *spatial) and reduce them, some rows at a time: they take most memory.
+
+        Returns
+        -------
+        pixels : (C, *votes) float32 array
+        valid : (*spatial) bool array
+        """
+        if max(self.factor) == 1:
+            pixels, valid = self._scaling.apply(part)
+            return self._predictor.reduce(pixels), valid
+        row = part[:, 0].size
+        rows = -(-_STRIP_VALUES // (row * self.factor[0])) * self.factor[0]
+        small, valid = [], np.empty(part.shape[1:], bool)
+        for top in range(0, part.shape[1], rows):
+            scaled, valid[top : top + rows] = self._scaling.apply(part[:, top : top + rows])
+            small.append(self._predictor.reduce(scaled))
+        return np.concatenate(small, axis=1), valid
+
+    def find_all(self, frames: Frames, mask: Any = None) -> Iterator[Found]:
+        """Find the clusters of all tiles in their order, some of the next ones meanwhile.
+
+        Some of the work on a tile cannot use several processors.
+        """
+        waiting: deque[Future[Found]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            try:
+                for index, tile in self.tiles(frames):
+                    waiting.append(pool.submit(self.find, frames, index, tile, mask))
+                    if len(waiting) > _AT_ONCE:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for one in waiting:
+                    one.cancel()
 
     def region(
         self, frames: Frames, index: int, region: Region | None = None, mask: Any = None
@@ -219,11 +264,10 @@ def label_steps(
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
     total = labeller.count(frames)
     with memory.kept():
-        for number, (index, tile) in enumerate(labeller.tiles(frames), start=1):
-            found = labeller.find(frames, index, tile, mask)
-            frames.frame_of(clusters, index)[tile] = found.clusters
+        for number, found in enumerate(labeller.find_all(frames, mask), start=1):
+            frames.frame_of(clusters, found.frame)[found.region] = found.clusters
             if doubt is not None:
-                frames.frame_of(doubt, index)[tile] = found.uncertainty
+                frames.frame_of(doubt, found.frame)[found.region] = found.uncertainty
             step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
             if (yield step):
                 break

@@ -26,6 +26,7 @@ from napari_mmtseg.engine import (
 )
 from napari_mmtseg.engine.fitting import fit
 from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
+from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.methods import KMeans
 
 _FITTED_PIXELS = 100_000
@@ -157,10 +158,12 @@ def _refined(
 
     from napari_mmtseg.engine import voting
 
-    def voters(pixels: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:
+    def voters(
+        pixels: torch.Tensor, tile: Tile, grid: tuple[int, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         distances = np.stack(list(apart(pixels[0].numpy(), tile)))
         scores = torch.from_numpy(distances / (-2 * float(weights["variance"])))
-        return scores.softmax(0).float()[None], pixels[0]
+        return pooled_grid(scores.softmax(0).float(), grid)[None], pixels[0]
 
     return voting.predictor(
         voters,
