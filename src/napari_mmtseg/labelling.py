@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
+from napari_mmtseg.finding import object_steps
 from napari_mmtseg.labels.pieces import pieces
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
@@ -40,6 +41,12 @@ class Trained(Protocol):
     def weights(self) -> Weights: ...
     @property
     def n_clusters(self) -> int: ...
+    @property
+    def objects(self) -> NDArray[np.int64]: ...
+    @property
+    def contrast(self) -> NDArray[np.float64]: ...
+    @property
+    def diameter_px(self) -> float: ...
     def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]: ...
 
 
@@ -203,9 +210,13 @@ class Segmentation:
     model: Any
     """The `Model`; None for methods whose regions are local: their clusters are the regions, by
     size."""
+    objects: NDArray[np.int32] | None = None
+    """The objects, if the method's output is these."""
 
     def labels(self, n_labels: int | None = None) -> Any:
         """Return the labels, merged to n_labels if given; nothing is computed anew.
+
+        Objects stay as they are, whatever the number of labels.
 
         Raises
         ------
@@ -219,6 +230,8 @@ class Segmentation:
                     "learns nothing that tells which ones belong together"
                 )
             return self.clusters + np.int32(1)
+        if self.objects is not None:
+            return self.objects
         return labelled(self.clusters, self.model.label_of(n_labels), self.method, self.frame_axes)
 
 
@@ -229,6 +242,7 @@ def label_steps(
     *,
     label_of: NDArray[np.int64] | None = None,
     uncertain: bool = True,
+    spacing: Sequence[float] | None = None,
 ) -> Run[Segmentation]:
     """Label an image with a model, one tile a step; a lazy image without any.
 
@@ -245,6 +259,8 @@ def label_steps(
         The label of each cluster that the uncertainty is about; by default the model's.
     uncertain : bool
         Whether the uncertainty is wanted.
+    spacing : sequence of three numbers, optional
+        The voxel's size along Z, Y and X, for objects.
 
     Raises
     ------
@@ -254,6 +270,7 @@ def label_steps(
     uncertain = uncertain and model.method.has_uncertainty
     label_of = model.label_of() if label_of is None else label_of
     labeller = Labeller(model, label_of=label_of if uncertain else None)
+    check_output(model.method, frames.data)
     if is_lazy(frames.data):
         clusters = lazy_clusters(labeller, frames, mask)
         doubt = lazy_uncertainty(labeller, frames, mask) if uncertain else None
@@ -271,7 +288,10 @@ def label_steps(
             step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
             if (yield step):
                 break
-    return Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
+    objects = None
+    if output_of(model.method) == "objects":
+        objects = yield from object_steps(model, frames, clusters, spacing)
+    return Segmentation(clusters, doubt, model.method, frames.frame_axes, model, objects)
 
 
 def labelled(
@@ -283,23 +303,29 @@ def labelled(
         labels = clusters.map_blocks(lambda block: table[block], dtype=np.int32)
     else:
         labels = table[clusters]
-    if getattr(method, "output", "classes") == "classes":
+    if output_of(method) != "areas":
         return labels
     check_output(method, labels)
     return pieces(labels, frame_axes)
 
 
+def output_of(method: Method) -> str:
+    """Return what labels stand for: classes, areas or objects."""
+    return str(getattr(method, "output", "classes"))
+
+
 def check_output(method: Method, image: Any) -> None:
-    """Refuse to find the areas of a lazy image.
+    """Refuse to find the areas or objects of a lazy image.
 
     Raises
     ------
     ValueError
     """
-    if is_lazy(image) and method.trains and getattr(method, "output", "classes") != "classes":
+    output = output_of(method)
+    if is_lazy(image) and method.trains and output != "classes":
         raise ValueError(
-            "Areas of a lazy image are not known before all of it is labelled: ask for "
-            "output='classes', or hand the image over as a numpy array"
+            f"{output.capitalize()} of a lazy image are not known before all of it is labelled: "
+            "ask for output='classes', or hand the image over as a numpy array"
         )
 
 

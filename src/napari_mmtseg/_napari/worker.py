@@ -305,7 +305,7 @@ class _LiveView:
         if not self._live or self._trained:
             return
         now = time.perf_counter()
-        self._trained = step.phase == "labelling"
+        self._trained = step.phase != "training"
         due = now - self._last > max(_PREVIEW_SECONDS, self._cost / _PREVIEW_SHARE)
         if not (due or self._trained):
             return

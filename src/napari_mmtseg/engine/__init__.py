@@ -84,7 +84,7 @@ class Learned(NamedTuple):
 class Step:
     """How far a run has come. Send True to the generator to stop it and keep what is learned."""
 
-    phase: Literal["training", "labelling"]
+    phase: Literal["training", "labelling", "objects"]
     done: int
     total: int
     losses: tuple[float, ...]

@@ -25,9 +25,9 @@ _FEWEST_PX = 20
 class Sought(NamedTuple):
     """What is to be an object."""
 
-    clusters: NDArray[np.int64]  # (K,), 1 for those that are objects
+    objects: NDArray[np.int64]  # (K,), 1 for the clusters that are objects
     contrast: NDArray[np.float64]  # (C + 1,): weight of each channel, and what is added
-    diameter: float  # in pixels of the plane
+    diameter: NDArray[np.float64]  # (1,), in pixels of the plane
 
 
 class View(NamedTuple):
@@ -39,12 +39,12 @@ class View(NamedTuple):
 
 def nothing_sought(n_clusters: int, n_channels: int) -> Sought:
     """Return that no cluster is an object."""
-    return Sought(np.zeros(n_clusters, np.int64), np.zeros(n_channels + 1), 0.0)
+    return Sought(np.zeros(n_clusters, np.int64), np.zeros(n_channels + 1), np.zeros(1))
 
 
 def seek(
     views: Sequence[View], tables: Sequence[NDArray[np.int64]], spacing: tuple[float, ...]
-) -> Sought:
+) -> NDArray[np.bool_]:
     """Decide which label is that of objects: the one whose pieces are the roundest.
 
     Each label of each table is tried: its pieces are parted, and judged by how well ellipses fill
@@ -62,10 +62,10 @@ def seek(
 
     Returns
     -------
-    Sought
-        With no cluster if no label has pieces.
+    (K,) bool array
+        The clusters of that label; none if no label has pieces.
     """
-    best, most = None, -np.inf
+    best, most = np.zeros(len(tables[0]), np.bool_), -np.inf
     tried: set[bytes] = set()
     for table in tables:
         here, worth = None, -np.inf
@@ -76,11 +76,9 @@ def seek(
                 one = _worth(views, members, spacing)
                 if one > worth:
                     here, worth = members, one
-        if here is not None and worth > most + (_CLEARLY if best is not None else 0):
+        if here is not None and worth > most + _CLEARLY:
             best, most = here, worth
-    if best is None:
-        return nothing_sought(len(tables[0]), len(views[0].pixels))
-    return about(views, best, spacing)
+    return best
 
 
 def about(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[float, ...]) -> Sought:
@@ -94,7 +92,8 @@ def about(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[floa
     spacing : tuple of float
     """
     weights = _contrast(views, members)
-    sizes, diameters = [], []
+    sizes: list[float] = []
+    diameters: list[float] = []
     for view in views:
         inside = _inside(view, members)
         diameters.append(measured_diameter(inside, spacing))
@@ -102,7 +101,7 @@ def about(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[floa
     if not sum(sizes):
         return nothing_sought(len(members), len(views[0].pixels))
     diameter = weighted_median(np.array(diameters), np.array(sizes))
-    return Sought(members.astype(np.int64), weights, diameter)
+    return Sought(members.astype(np.int64), weights, np.array([diameter]))
 
 
 def contrast_of(pixels: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -173,4 +172,5 @@ def _contrast(views: Sequence[View], members: NDArray[np.bool_]) -> NDArray[np.f
 
 def _covariance(values: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = values - values.mean(1, keepdims=True)
-    return centred @ centred.T / values.shape[1]
+    found: NDArray[np.float64] = centred @ centred.T / values.shape[1]
+    return found

@@ -41,10 +41,11 @@ def sizes_and_roundness(
             product = np.bincount(own, at[i] * at[j], count + 1)[1:] / np.maximum(pixels, 1)
             moments[:, i, j] = moments[:, j, i] = product - means[i] * means[j]
         moments[:, i, i] += spacing[i] ** 2 / 12  # a pixel is a square, not a point
-    sizes = pixels * math.prod(spacing)
+    sizes = pixels.astype(np.float64) * math.prod(spacing)
     ball = 4 * np.pi if n == 2 else 4 / 3 * np.pi * 5**1.5
     spread = np.sqrt(np.maximum(np.linalg.det(moments), 1e-300))
-    return sizes, np.minimum(1, sizes / (ball * spread))
+    roundness: NDArray[np.float64] = np.minimum(1, sizes / (ball * spread))
+    return sizes, roundness
 
 
 def diameter_of(size: ArrayLike, n: int) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ class KMeans(SpatialMethod):
     source = "Lloyd, IEEE TIT 1982"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "plain": {"smoothing_px": 0.0, "colour": "rgb", "intensity": "full"},
-        "nuclei": {"n_labels": 2},
+        "nuclei": {"output": "objects", "n_labels": 2},
     }
 
     n_labels: int = setting(

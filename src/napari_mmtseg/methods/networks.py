@@ -174,7 +174,7 @@ class MMT(NetworkMethod):
             "sharpening_px": 0,
             "explained": 1.0,
         },
-        "nuclei": {"n_labels": 2},
+        "nuclei": {"output": "objects", "n_labels": 2},
         "areas": {"vote_border": 0.55, "sharpening_px": 0, "explained": 1.0},
     }
     has_uncertainty = True
@@ -239,7 +239,7 @@ class Kim(NetworkMethod):
             "intensity": "full",
             "padding": "zero",
         },
-        "nuclei": {"n_labels": 2, "sharpening_px": 24},
+        "nuclei": {"output": "objects", "n_labels": 2, "sharpening_px": 24},
     }
 
     similarity: float = setting(
@@ -285,7 +285,7 @@ class Kanezaki(NetworkMethod):
             "intensity": "full",
             "padding": "zero",
         },
-        "nuclei": {"n_labels": 2, "sharpening_px": 24},
+        "nuclei": {"output": "objects", "n_labels": 2, "sharpening_px": 24},
     }
 
     n_superpixels: int = setting(

@@ -15,12 +15,23 @@ class RefinedMethod(SeededMethod):
 
     draft: ClassVar[Mapping[str, Any]] = {"vote_border": 0.0, "sharpening_px": 0}
 
-    output: Literal["classes", "areas"] = setting(
+    output: Literal["classes", "areas", "objects"] = setting(
         "classes",
         "Output",
         "classes: one label for each kind of thing, wherever it is. areas: one for each "
-        "connected piece, plane by plane.",
+        "connected piece, plane by plane. objects: one for each nucleus or the like, on ground 0, "
+        "apart where they touch, and joined through Z.",
         group="basic",
+    )
+    diameter_px: float = setting(
+        0.0,
+        "Diameter",
+        "Of objects: about how wide a typical one is. Smoothing, the smallest object and where "
+        "they are parted follow from it; measured on the image unless you know better.",
+        ge=0,
+        le=10_000,
+        unit="px",
+        zero="measured",
     )
     vote_border: float = setting(
         0.0,
