@@ -16,6 +16,7 @@ from napari_mmtseg.engine import Run, Step
 from napari_mmtseg.labels.objects import find_objects
 from napari_mmtseg.labels.seeking import contrast_of
 from napari_mmtseg.scaling import Scaling
+from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative
 
 _BYTES_A_PIXEL = 60
@@ -35,6 +36,23 @@ class Known(Protocol):
     def contrast(self) -> NDArray[np.float64]: ...
     @property
     def diameter_px(self) -> float: ...
+
+
+def check_diameter(method: Method, frames: Frames) -> None:
+    """Refuse settings by which objects are wider than a plane.
+
+    Raises
+    ------
+    ValueError
+    """
+    diameter = getattr(method, "diameter_px", 0.0)
+    rows, columns = (frames.shape[frames.label_axes.index(axis)] for axis in "YX")
+    if getattr(method, "output", "") == "objects" and diameter > max(rows, columns):
+        raise ValueError(
+            f"Objects as wide as the image or wider cannot be found: the diameter (diameter_px) is "
+            f"{diameter:g} px, the image {rows} x {columns}. Give that of one object, or 0 to have "
+            "it measured"
+        )
 
 
 def object_steps(
@@ -71,7 +89,7 @@ def object_steps(
     if wholes.volumes and spacing is None:
         warnings.warn(
             "The voxels' size is not known: objects are joined through Z as if voxels were cubes. "
-            "Give it as spacing=(z, y, x)",
+            "Give it as spacing=(z, y, x), or as the scale of the layer",
             stacklevel=2,
         )
     n = len(wholes.frame_shape)

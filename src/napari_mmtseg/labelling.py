@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
-from napari_mmtseg.finding import object_steps
+from napari_mmtseg.finding import check_diameter, object_steps
 from napari_mmtseg.labels.pieces import pieces
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
@@ -271,6 +271,7 @@ def label_steps(
     label_of = model.label_of() if label_of is None else label_of
     labeller = Labeller(model, label_of=label_of if uncertain else None)
     check_output(model.method, frames.data)
+    check_diameter(model.method, frames)
     if is_lazy(frames.data):
         clusters = lazy_clusters(labeller, frames, mask)
         doubt = lazy_uncertainty(labeller, frames, mask) if uncertain else None

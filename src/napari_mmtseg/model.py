@@ -13,15 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine, saving
 from napari_mmtseg.arrays import Frames, several
+from napari_mmtseg.cutting import in_use, merged
 from napari_mmtseg.engine import Learned, drain
-from napari_mmtseg.engine.merging import cut, fewest, merges
-from napari_mmtseg.engine.naming import count_strokes, name_clusters
+from napari_mmtseg.engine.merging import fewest, merges
 from napari_mmtseg.labelling import Labeller, label_steps
 from napari_mmtseg.labels.seeking import nothing_sought
-from napari_mmtseg.reading import check_classes
+from napari_mmtseg.reading import Beside
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import check_alike
+from napari_mmtseg.telling import painted_classes, point_out
 
 Labels = NDArray[np.int32]
 Uncertainty = NDArray[np.float32]
@@ -84,7 +85,7 @@ class Model:
         weights, colours, sizes, classes, groups = learned
         if groups is None:
             groups = np.arange(len(sizes))
-        used = _used(sizes, classes)
+        used = in_use(sizes, classes)
         order = merges(colours[used], sizes[used], classes[used], groups[used])
         nothing = np.zeros(len(sizes), np.int64)
         known = (weights, colours, sizes, classes, groups, order, nothing)
@@ -100,7 +101,7 @@ class Model:
     @property
     def n_clusters(self) -> int:
         """Number of clusters in use: the most labels it can give."""
-        return int(_used(self.sizes, self.classes).sum())
+        return int(in_use(self.sizes, self.classes).sum())
 
     @property
     def tile_px(self) -> tuple[int, ...]:
@@ -139,7 +140,7 @@ class Model:
 
     def _automatic(self) -> int:
         """Return the number of labels that the settings ask for."""
-        used = _used(self.sizes, self.classes)
+        used = in_use(self.sizes, self.classes)
         if not np.ptp(self.colours[used], axis=0).any():
             return 1  # learned on a constant image, where only the border differs
         share = getattr(self.method, "explained", 1.0)
@@ -147,16 +148,8 @@ class Model:
         return getattr(self.method, "n_labels", 0) or fewest(self.order, *seen, share)
 
     def _merged(self, n_labels: int) -> NDArray[np.int64]:
-        used = np.flatnonzero(_used(self.sizes, self.classes))
-        labels = cut(self.order, self.sizes[used], self.classes[used], n_labels)
-        # A cluster that was not seen stands with the one that is most like it, of its own group.
-        colours = self.colours.astype(np.float64)
-        apart = ((colours[:, None] - colours[used]) ** 2).sum(-1)  # (K, used)
-        apart[self.groups[:, None] != self.groups[used]] += 2 * apart.max() + 1
-        nearest = apart.argmin(axis=1)
-        nearest[used] = np.arange(len(used))
-        merged: NDArray[np.int64] = labels[nearest]
-        return merged
+        known = (self.order, self.colours, self.sizes, self.classes, self.groups)
+        return merged(*known, n_labels)
 
     @overload
     def predict(
@@ -165,6 +158,7 @@ class Model:
         *,
         axes: str | Sequence[str] | None = None,
         spacing: Sequence[float] | None = None,
+        mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[False] = False,
     ) -> Labels: ...
@@ -175,6 +169,7 @@ class Model:
         *,
         axes: str | Sequence[str] | None = None,
         spacing: Sequence[float] | None = None,
+        mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[True],
     ) -> tuple[Labels, Uncertainty | None]: ...
@@ -184,6 +179,7 @@ class Model:
         *,
         axes: str | Sequence[str] | None = None,
         spacing: Sequence[float] | None = None,
+        mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: bool = False,
     ) -> Labels | tuple[Labels, Uncertainty | None]:
@@ -198,6 +194,8 @@ class Model:
             The image's axes, such as "ZYX"; see `segment`.
         spacing : sequence of three numbers, optional
             The voxel's size along Z, Y and X; checked against that trained on.
+        mask : integer or bool array-like, optional
+            Of the shape of the labels: pixels where it is 0 are left out, and get label 0.
         n_labels : int, optional
             Number of labels at most; see `label_of`.
         return_uncertainty : bool
@@ -219,8 +217,9 @@ class Model:
         """
         frames = self.frames(image, axes, spacing)
         label_of = self.label_of(n_labels)
+        side = Beside.check([frames], self.method, None, mask).mask
         run = label_steps(
-            self, frames, label_of=label_of, uncertain=return_uncertainty, spacing=spacing
+            self, frames, side, label_of=label_of, uncertain=return_uncertainty, spacing=spacing
         )
         result = drain(run)
         labels: Labels = result.labels(n_labels)
@@ -269,21 +268,7 @@ class Model:
                 f"Each image needs its scribbles: got {len(images)} images and {len(strokes)} "
                 "scribbles"
             )
-        # A stroke inside of an object meets the clusters of its rim unless their borders are sharp.
-        each = engine.regrouped(self.weights, self.method, np.arange(len(self.sizes)))
-        labeller = Labeller(self, weights=each)
-        painted = []
-        for one, its_strokes in zip(images, strokes, strict=True):
-            frames = self.frames(one, axes)
-            side = frames.side_image(its_strokes, "scribbles")
-            for index, tile in labeller.tiles(frames):
-                here = check_classes(np.asarray(frames.frame_of(side, index)[tile]))
-                if here.any():
-                    painted.append((labeller.find(frames, index, tile).clusters, here))
-        counts, names = count_strokes(painted, len(self.sizes))
-        if counts.any(axis=0).sum() < 2:
-            raise ValueError("The scribbles must hold at least two classes: paint a second one")
-        classes = name_clusters(counts, names, self.colours, self.sizes, self.groups)
+        classes = painted_classes(self, [self.frames(one, axes) for one in images], strokes)
         weights = engine.regrouped(self.weights, self.method, classes)
         learned = Learned(weights, self.colours, self.sizes, classes, self.groups)
         named = Model.of(self.method, self.scaling, self.is_rgb, learned)
@@ -293,6 +278,46 @@ class Model:
         share = np.bincount(classes, weights=self.objects * np.maximum(self.sizes, 1))
         objects = (classes == share.argmax()).astype(np.int64)
         return replace(named, objects=objects, contrast=self.contrast, diameter=self.diameter)
+
+    def with_objects(
+        self,
+        image: ArrayLike,
+        at: Sequence[int],
+        *,
+        axes: str | Sequence[str] | None = None,
+        spacing: Sequence[float] | None = None,
+        mask: ArrayLike | None = None,
+    ) -> Model:
+        """Say by one pixel what objects are made of; at once, without training again.
+
+        How they stand out and how large they are is measured anew around that pixel.
+
+        Parameters
+        ----------
+        image : array-like
+            What the pixel is in, as for `predict`.
+        at : sequence of int
+            A pixel of an object, along the axes of the labels: (y, x), or (z, y, x) of a stack.
+        axes, spacing, mask
+            As for `predict`.
+
+        Returns
+        -------
+        Model
+            A copy whose output is objects.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the image does not fit, has no such pixel, or the method cannot give objects.
+        """
+        if not hasattr(self.method, "output"):
+            raise ValueError(f"{self.method.title} gives no objects: train MMT, or another method")
+        frames = self.frames(image, axes, spacing)
+        side = Beside.check([frames], self.method, None, mask).mask
+        objects: dict[str, Any] = {"output": "objects"}
+        told = replace(self, method=replace(self.method, **objects))
+        return replace(told, **point_out(told, frames, at, spacing, side)._asdict())
 
     def draft(self) -> Model:
         """Return a copy that leaves out what only refines the labels, for a passing look."""
@@ -358,10 +383,6 @@ class Model:
     def load(path: str | os.PathLike[str]) -> Model:
         """Read a model from a file; see `load`."""
         return load(path)
-
-
-def _used(sizes: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return (sizes > 0) | (classes > 0)
 
 
 def load(path: str | os.PathLike[str]) -> Model:

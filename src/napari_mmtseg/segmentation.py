@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
+from napari_mmtseg.finding import check_diameter, object_steps
 from napari_mmtseg.labelling import Segmentation, check_output, label_steps, output_of
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.model import Labels, Model, Uncertainty
@@ -198,6 +199,7 @@ def train_steps(
     images = images_of(image, axes)
     volumes = works_in_volumes(method, images[0].axes, spacing)
     images = images_of(image, axes, volumes=volumes)
+    check_diameter(method, images[0])
     beside = Beside.check(images, method, scribbles, mask, superpixels)
     _check_initial(initial)
     size = relative(spacing)[-len(images[0].frame_shape) :]
@@ -246,6 +248,7 @@ def segment_steps(
     method = checked(method)
     frames = Frames(image, axes)
     check_output(method, frames.data)
+    check_diameter(method, frames)
     if not is_lazy(frames.data):
         pixels = math.prod(frames.shape)  # before the work of training
         memory.require(6 * pixels, f"Labelling {pixels:,} pixels")
@@ -274,6 +277,32 @@ def predict_steps(
     frames = model.frames(image, axes, spacing)
     side = Beside.check([frames], model.method, None, mask).mask
     return (yield from label_steps(model, frames, side, uncertain=uncertain, spacing=spacing))
+
+
+def part_steps(
+    found: Segmentation,
+    model: Model,
+    image: ArrayLike,
+    *,
+    axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
+) -> Run[Segmentation]:
+    """Find the objects of an image anew, of another diameter or label: its clusters stay.
+
+    Parameters
+    ----------
+    found : Segmentation
+        The image's clusters.
+    model : Model
+        That with which they were found, but for `Model.objects` and what goes with them, and for
+        its method's `diameter_px`.
+    image, axes, spacing
+        As for `segment`.
+    """
+    frames = model.frames(image, axes, spacing)
+    check_diameter(model.method, frames)
+    objects = yield from object_steps(model, frames, found.clusters, spacing)
+    return dataclasses.replace(found, method=model.method, model=model, objects=objects)
 
 
 def checked(method: Any) -> Method:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import Frames, Region
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labelling import Labeller, Trained
 from napari_mmtseg.labels.seeking import Sought, View, about, nothing_sought, seek
-from napari_mmtseg.model import Model
 from napari_mmtseg.spacing import relative
 
 _SURVEYED_VOTES = 2**20
@@ -25,7 +24,16 @@ _DEEPEST = 48
 _MOST_LABELS = 5
 
 
-def survey(model: Model, images: list[Frames], mask: Any) -> NDArray[np.int64]:
+class Surveyed(Trained, Protocol):
+    """What is asked of a model here."""
+
+    @property
+    def sizes(self) -> NDArray[np.int64]: ...
+    @property
+    def n_channels(self) -> int: ...
+
+
+def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64]:
     """Count the pixels of each cluster, in everything or in windows spread evenly over it."""
     labeller = Labeller(model)
     tiles = [(frames, *one) for frames in images for one in labeller.tiles(frames)]
@@ -41,7 +49,7 @@ def survey(model: Model, images: list[Frames], mask: Any) -> NDArray[np.int64]:
 
 
 def seek_objects(
-    model: Model, images: list[Frames], mask: Any, spacing: Sequence[float] | None
+    model: Surveyed, images: list[Frames], mask: Any, spacing: Sequence[float] | None
 ) -> Sought:
     """Decide which clusters are objects, and how large these are, from the middle of each image.
 
@@ -58,37 +66,67 @@ def seek_objects(
     labeller = Labeller(model)
     some = images[:: -(-len(images) // _MOST_IMAGES)]
     views = [
-        _view(model, labeller, one, mask if one is images[0] else None, len(some)) for one in some
+        view_of(model, labeller, one, part_of(one, len(some)), mask if one is images[0] else None)
+        for one in some
     ]
     n = views[0].clusters.ndim
     planes = views if n == 2 else [one for view in views for one in _sections(view)]
-    tables = [model.label_of(count) for count in range(2, min(_MOST_LABELS, model.n_clusters) + 1)]
+    tables = tables_of(model)
     members = seek(planes, tables, (1.0, 1.0)) if tables else np.zeros(1, np.bool_)
     if not members.any():
         return nothing_sought(len(model.sizes), model.n_channels)
     return about(views, members, relative(spacing)[-n:])
 
 
-def _view(model: Model, labeller: Labeller, frames: Frames, mask: Any, share: int) -> View:
-    """Look at the middle of an image: a plane, or a volume where it has Z."""
+def tables_of(model: Surveyed) -> list[NDArray[np.int64]]:
+    """Return the label of each cluster, from two labels to several."""
+    return [model.label_of(count) for count in range(2, min(_MOST_LABELS, model.n_clusters) + 1)]
+
+
+def part_of(frames: Frames, share: int = 1, at: Sequence[int] | None = None) -> dict[str, slice]:
+    """Choose what to look at: a plane, or a volume where there is Z; in the middle, or at a pixel.
+
+    Parameters
+    ----------
+    frames : Frames
+    share : int
+        How many images are looked at.
+    at : sequence of int, optional
+        The pixel, along the labels' axes.
+
+    Returns
+    -------
+    dict of str to slice
+        For each axis of the image.
+    """
     sizes = dict(zip(frames.axes, frames.data.shape, strict=True))
     most = {axis: n for axis, n in sizes.items() if axis in "CS"} | {"T": 1, "Z": _DEEPEST}
     depth = min(sizes.get("Z", 1), _DEEPEST)
     side = math.isqrt(_VIEWED[3 if "Z" in sizes else 2] // share // depth)
-    middle = {axis: _middle(n, most.get(axis, max(side, 2))) for axis, n in sizes.items()}
-    part = frames.data[tuple(middle[axis] for axis in frames.axes)]
-    cut = Frames(part, frames.axes, volumes=frames.volumes)
-    beside = None if mask is None else mask[tuple(middle[axis] for axis in frames.label_axes)]
+    centre = {} if at is None else dict(zip(frames.label_axes, at, strict=True))
+    return {
+        axis: _around(centre.get(axis, n // 2), n, most.get(axis, max(side, 2)))
+        for axis, n in sizes.items()
+    }
+
+
+def view_of(
+    model: Surveyed, labeller: Labeller, frames: Frames, part: dict[str, slice], mask: Any = None
+) -> View:
+    """Look at a part of an image."""
+    pixels = frames.data[tuple(part[axis] for axis in frames.axes)]
+    cut = Frames(pixels, frames.axes, volumes=frames.volumes)
+    beside = None if mask is None else mask[tuple(part[axis] for axis in frames.label_axes)]
     clusters = np.empty(cut.shape, np.int16)
     for index in range(len(cut)):
         whole = tuple(slice(0, n) for n in cut.frame_shape)
         cut.frame_of(clusters, index)[...] = labeller.find(cut, index, whole, beside).clusters
-    look = Frames(part, frames.axes, volumes=True)
+    look = Frames(pixels, frames.axes, volumes=True)
     return View(look.frame_of(clusters, 0), model.scaling.apply(look.read(0))[0])
 
 
-def _middle(length: int, most: int) -> slice:
-    start = max(0, (length - most) // 2)
+def _around(centre: int, length: int, most: int) -> slice:
+    start = min(max(0, centre - most // 2), max(0, length - most))
     return slice(start, start + min(length, most))
 
 
