@@ -81,6 +81,7 @@ def test_a_masked_pixel_is_no_object(spots):
     assert_array_equal(segment(spots, NUCLEI, mask=mask)[:30], found[:30])
 
 
+@pytest.mark.filterwarnings("ignore:All pixels")
 def test_one_label_tells_nothing_apart():
     flat = np.full((32, 32), 7, np.uint8)
     with pytest.raises(ValueError, match="one label alone"):

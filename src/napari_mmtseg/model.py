@@ -290,7 +290,7 @@ class Model:
     ) -> Model:
         """Say by one pixel what objects are made of; at once, without training again.
 
-        How they stand out and how large they are is measured anew around that pixel.
+        How they stand out and how wide they are is measured around that pixel; a set diameter goes.
 
         Parameters
         ----------
@@ -315,7 +315,7 @@ class Model:
             raise ValueError(f"{self.method.title} gives no objects: train MMT, or another method")
         frames = self.frames(image, axes, spacing)
         side = Beside.check([frames], self.method, None, mask).mask
-        objects: dict[str, Any] = {"output": "objects"}
+        objects: dict[str, Any] = {"output": "objects", "diameter_px": 0.0}
         told = replace(self, method=replace(self.method, **objects))
         return replace(told, **point_out(told, frames, at, spacing, side)._asdict())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,10 +18,12 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_mmtseg._napari.goal import GoalChoice, settings_for
 from napari_mmtseg.settings import Group, Method, Setting
 
 _LABEL = 120
 _CLOSED: dict[Group, str] = {"advanced": "Advanced", "papers": "Of the papers"}
+_GOAL, _OF_OBJECTS = "output", "diameter_px"
 _NARROW = 84  # pixels; napari's dock is narrow, and numbers are short
 
 
@@ -41,22 +44,45 @@ def label_of(text: str, tooltip: str = "") -> QLabel:
 
 
 class SettingsForm(QWidget):
-    """Shows the settings of one method: the basic ones, and the others in groups to open."""
+    """Shows the settings of one method: the basic ones, and the others in groups to open.
+
+    Parameters
+    ----------
+    method : type
+    goal : GoalChoice, optional
+        Asks for the output in another place, and whoever owns it calls `look_for`; without one
+        the form asks in its first row.
+    """
 
     changed = Signal()
 
-    def __init__(self, method: type[Method], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        method: type[Method],
+        goal: GoalChoice | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._class = method
+        self.has_goal = any(one.name == _GOAL for one in method.settings())
+        self.goal = GoalChoice(self) if goal is None else goal
+        self._rows_of: dict[str, tuple[QWidget, QWidget]] = {}
         self._fields = {one.name: self._field(one) for one in method.settings()}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        if self.has_goal:
+            self._asked = self.goal.value = method.preset("default").to_dict()[_GOAL]
+        if goal is None:
+            layout.addWidget(self.goal)
+            self.goal.setVisible(self.has_goal)
+            self.goal.chosen.connect(self.look_for)
         layout.addWidget(self._rows("basic"))
         for group, title in _CLOSED.items():
             if any(one.group == group for one in method.settings()):
                 closed = QCollapsible(title, self)
                 closed.addWidget(self._rows(group))
                 layout.addWidget(closed)
+        self._show_rows()
 
     def method(self) -> Method:
         """Return the settings shown.
@@ -74,14 +100,32 @@ class SettingsForm(QWidget):
         for name, field in self._fields.items():
             _show(field, getattr(method, name))
         self.blockSignals(False)
+        self._asked = self.goal.value
+        self._show_rows()
         self.changed.emit()
+
+    def look_for(self, output: str) -> None:
+        """Take the settings that suit another output; what the user has changed stays."""
+        try:
+            now = replace(self.method(), **{_GOAL: self._asked})
+        except (ValueError, TypeError):  # a field is out of its range, and stays as it is
+            self.goal.value = output
+            self.changed.emit()
+            return
+        self.show_method(settings_for(now, output))
+
+    def _show_rows(self) -> None:
+        """Hide what is about objects alone where none are looked for."""
+        for part in self._rows_of.get(_OF_OBJECTS, ()):
+            part.setVisible(self.goal.value == "objects")
 
     def _rows(self, group: Group) -> QWidget:
         box = QWidget(self)
         rows = rows_of(box)
         for one in self._class.settings():
-            if one.group == group:
-                rows.addRow(label_of(one.label, one.help), self._explained(one))
+            if one.group == group and one.name != _GOAL:
+                row = self._rows_of[one.name] = label_of(one.label, one.help), self._explained(one)
+                rows.addRow(*row)
         return box
 
     def _explained(self, one: Setting) -> QWidget:
@@ -106,6 +150,8 @@ class SettingsForm(QWidget):
         return row
 
     def _field(self, one: Setting) -> Any:
+        if one.name == _GOAL:
+            return self.goal
         options: dict[str, Any] = {"tooltip": one.help}
         if one.choices:
             options["choices"] = one.choices
@@ -122,7 +168,7 @@ class SettingsForm(QWidget):
 
 def _show(field: Any, value: Any) -> None:
     """Show a value with all its digits: a box for numbers would round it to those of its step."""
-    box = field.native
+    box = getattr(field, "native", None)
     if isinstance(value, float) and isinstance(box, QDoubleSpinBox):
         exponent = Decimal(repr(value)).normalize().as_tuple().exponent
         box.setDecimals(max(box.decimals(), -int(exponent)))

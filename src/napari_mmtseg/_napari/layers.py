@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.arrays import Frames, is_lazy
-from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.labelling import Segmentation, output_of
 from napari_mmtseg.settings import Method
+from napari_mmtseg.stores import open_image
 
 METADATA_KEY = "napari-mmtseg"
+_OBJECTS_OPACITY = 0.6
 _LARGEST_PLANE = 2**26
 UNITLESS = ("pixel", "dimensionless")
 
@@ -188,6 +191,18 @@ def pixel_size(layer: Image | Labels, axes: str, within: str) -> tuple[float, ..
     return sizes if told else None
 
 
+def pixel_width(layer: Image | Labels, axes: str) -> tuple[float, str] | None:
+    """Return the side of a pixel in the plane and its unit, or None if nobody has said it.
+
+    Of sides that differ it is the smaller one, by which diameters count; see `spacing.relative`.
+    """
+    sizes = pixel_size(layer, axes, "YX")
+    unit = layer.units[axes.index("X")]
+    if sizes is None or str(unit) in UNITLESS:
+        return None
+    return min(sizes), f"{unit:~}"
+
+
 def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
     """Return the keywords that put a result where its image is: transforms, units and axis labels.
 
@@ -249,6 +264,44 @@ def provenance(
     }
 
 
+def kind_of(layer: Any) -> str:
+    """Return what a Labels layer of this plugin's holds: an output, "groups" or "training".
+
+    Returns
+    -------
+    str
+        "" for a layer that the user has opened or made.
+    """
+    record = layer.metadata.get(METADATA_KEY, {})
+    if "training" in record:
+        return "training"
+    settings = record.get("settings")
+    if settings is None:
+        return ""
+    # The regions of a method without a choice are numbered one by one.
+    return "groups" if "n_groups" in settings else str(settings.get("output", "areas"))
+
+
+def earlier(layers: Sequence[Any], record: dict[str, Any]) -> list[Any]:
+    """Return the results of the same image that hold the same kind of thing."""
+    settings = record[METADATA_KEY]["settings"]
+    image, kind = record[METADATA_KEY]["image"], settings.get("output", "areas")
+    return [
+        one
+        for one in layers
+        if isinstance(one, Labels)
+        and kind_of(one) == kind
+        and one.metadata[METADATA_KEY].get("image") == image
+    ]
+
+
+def result_name(layers: Sequence[Image], method: Method) -> str:
+    """Return what to call a result: what it was made from, by which method, and objects so."""
+    image = " + ".join(one.name for one in layers)
+    of_objects = output_of(method) == "objects"
+    return f"{image} · {method.title} objects" if of_objects else f"{image} {method.title}"
+
+
 def result_layers(
     result: Segmentation,
     shown: Shown,
@@ -265,9 +318,25 @@ def result_layers(
         metadata=metadata,
         **placed,
     )
+    if result.objects is not None:
+        layer.opacity = _OBJECTS_OPACITY
     if result.uncertainty is None:
         return layer, None
     return layer, uncertainty_layer(result.uncertainty, name, placed, metadata)
+
+
+def saved_layer(path: str, colormap: Any, placed: dict[str, Any]) -> Labels:
+    """Make the layer of labels that were written to OME-Zarr."""
+    levels = list(open_image(path).levels)
+    several = len(levels) > 1
+    return Labels(
+        levels if several else levels[0],
+        multiscale=several,
+        name=Path(path).name,
+        colormap=colormap,
+        metadata={METADATA_KEY: {"saved": path}},
+        **placed,
+    )
 
 
 def uncertainty_layer(

@@ -15,6 +15,7 @@ from napari_mmtseg._napari.layer_choice import LayerChoice
 if TYPE_CHECKING:
     import napari
 
+_ROW = 22  # pixels, before napari's style is known
 _LAYER = Qt.ItemDataRole.UserRole
 
 
@@ -114,7 +115,7 @@ class ImagePicker(QWidget):
         self._named = layers
         self.images.blockSignals(False)
         rows = min(4, max(1, len(layers)))
-        self.images.setFixedHeight(rows * max(16, self.images.sizeHintForRow(0)) + 8)
+        self.images.setFixedHeight(rows * max(_ROW, self.images.sizeHintForRow(0)) + 8)
         self._images_changed()
 
     def _images_changed(self) -> None:

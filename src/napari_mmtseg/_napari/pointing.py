@@ -24,21 +24,36 @@ def clicked_value(layer: Any, event: Any, act: Callable[[int], object]) -> Itera
     act : callable
         Called with the object's number.
     """
-    if str(layer.mode) != "pan_zoom" or event.button != 1:
+    if str(layer.mode) != "pan_zoom":
+        return
+    value = value_at(layer, event)
+    if value:
+        yield from clicked_place(event, lambda _: act(value))
+
+
+def clicked_place(event: Any, act: Callable[[Any], object]) -> Iterator[None]:
+    """Call with the event of a click; nothing happens in a drag.
+
+    Parameters
+    ----------
+    event : napari mouse event
+        Of a press; this generator must be advanced with each move until the release.
+    act : callable
+        Called with the event on release.
+    """
+    if event.button != 1:
         return
     start = np.asarray(event.pos, float)
-    value = value_at(layer, event)
     yield
     while event.type == "mouse_move":
         if np.hypot(*(np.asarray(event.pos, float) - start)) > _STILL_PX:
             return
         yield
-    if value:
-        act(value)
+    act(event)
 
 
 def listen(layer: Any, callback: MouseCallback) -> None:
-    """Let a layer call with each press of the mouse, once."""
+    """Let a layer, or the viewer, call with each press of the mouse, once."""
     if callback not in layer.mouse_drag_callbacks:
         layer.mouse_drag_callbacks.append(callback)
 

@@ -22,14 +22,17 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
 from napari_mmtseg._napari.measure import open_measure
+from napari_mmtseg._napari.objects_panel import ObjectsPanel
 from napari_mmtseg._napari.recolouring import Recoloured, Recolouring, recoloured
 from napari_mmtseg._napari.sources import take
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg._napari.worker import Shown
+from napari_mmtseg.labelling import Segmentation, output_of
 from napari_mmtseg.model import Model, load
 
 if TYPE_CHECKING:
@@ -49,8 +52,7 @@ class Result(NamedTuple):
     placed: dict[str, Any]
     about: dict[str, Any]
     """What tells the image from others. JSON."""
-    axes: str
-    """Of the image, without colours."""
+    origin: Origin
     whole: Segmentation | None = None
     lazy: LazyLabels | None = None
     """One of the two."""
@@ -71,7 +73,7 @@ class Result(NamedTuple):
             "units": units,
             "translate": tuple(float(one) for one in self.placed["translate"]),
         }
-        axes = self.axes.replace("C", "")
+        axes = self.origin.axes.replace("C", "")
         if self.lazy is not None:
             order, label_of = self.lazy.order, self.lazy.label_of
             shape = self.lazy.shape
@@ -109,6 +111,9 @@ class ResultPanel(QWidget):
         for part in (QLabel("Labels"), self.n_labels, self._count):
             row.addWidget(part)
         self._merging.hide()
+
+        self.objects = ObjectsPanel(viewer)
+        self.objects.hide()
 
         self.strokes = LayerChoice(viewer, results=False)
         self.strokes.setAccessibleName("Strokes")
@@ -160,8 +165,9 @@ class ResultPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._merging)
-        column.addWidget(self._naming)
+        column.addWidget(self.objects)
         column.addWidget(self.measure_button)
+        column.addWidget(self._naming)
         column.addWidget(self.keep)
         self.n_labels.valueChanged.connect(self._merge)
         self.measure_button.clicked.connect(self._measure)
@@ -174,12 +180,17 @@ class ResultPanel(QWidget):
         """Offer what can be done with a new result."""
         self.result, model = result, result.model
         self.measure_button.setVisible(result.lazy is None)
+        of_objects = result.whole is not None and result.whole.objects is not None
+        self.objects.setVisible(of_objects)
+        if of_objects and model is not None:
+            self.objects.show_model(model, result.layer, result.origin.pixel)
+            self._watch(result.layer)
         if model is None:
             self._merging.hide()
             self.changed.emit()
             return
         shown = self._shown = len(np.unique(model.label_of()))
-        self._merging.setVisible(model.n_clusters > 2)
+        self._merging.setVisible(model.n_clusters > 2 and not of_objects)
         self.n_labels.blockSignals(True)
         self.n_labels.setRange(min(2, model.n_clusters), model.n_clusters)
         self.n_labels.setValue(shown)
@@ -204,7 +215,8 @@ class ResultPanel(QWidget):
         if model is None:
             return
         self.model = model
-        self._naming.setVisible(model.n_clusters > 1)
+        # Strokes name kinds of things, and objects are of one kind.
+        self._naming.setVisible(model.n_clusters > 1 and output_of(model.method) != "objects")
         self.model_text.setText(f"{model.method.title}, {model.n_clusters} labels, {origin}.")
         self.changed.emit()
 
@@ -226,9 +238,7 @@ class ResultPanel(QWidget):
         if result.whole.clusters.size <= _AT_ONCE:
             self._show_merged(result, recoloured(*asked))
             return
-        self._painted = False
-        for event in (result.layer.events.paint, result.layer.events.labels_update):
-            event.connect(self._note_painting)
+        self._watch(result.layer)
         self._recolouring.start(*asked)
 
     def _note(self, result: Result, layer: Labels, count: int) -> None:
@@ -260,6 +270,35 @@ class ResultPanel(QWidget):
             self._show_merged(self.result, made._replace(untouched=untouched))
         if self.n_labels.value() != self._shown:
             self._merge(self.n_labels.value())
+
+    def show_parted(self, whole: Segmentation, shown: Shown, origin: Origin) -> None:
+        """Show objects that were found anew, in the same layer unless it was changed by hand."""
+        result = self.result
+        if result is None or result.whole is None:
+            return
+        layer = result.layer
+        record = layer.metadata[napari_layers.METADATA_KEY] | {
+            "settings": whole.method.to_dict(),
+            "object_at": origin.at,
+        }
+        metadata = layer.metadata | {napari_layers.METADATA_KEY: record}
+        if layer in self.viewer.layers and not self._painted:
+            layer.metadata, layer.data = metadata, shown.labels
+        else:
+            layer.visible = False
+            made = napari_layers.result_layers(whole, shown, layer.name, result.placed, metadata)
+            layer = self.viewer.add_layer(made[0])
+        layer.features = napari_layers.counts_table(*shown[1:], shown.labels.size)
+        self.show_result(
+            result._replace(layer=layer, model=whole.model, whole=whole, origin=origin)
+        )
+
+    def _watch(self, layer: Labels) -> None:
+        """Note from now on whether a layer is changed by hand."""
+        self._painted = False
+        events = layer.events
+        for event in (events.paint, events.labels_update, events.data):
+            event.connect(self._note_painting)
 
     def _note_painting(self, event: Any) -> None:
         self._painted = True

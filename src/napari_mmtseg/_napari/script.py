@@ -16,6 +16,7 @@ def as_python(
     spacing: Sequence[float] | None = None,
     guides: Mapping[str, str],
     uncertainty: bool,
+    at: Sequence[int] | None = None,
 ) -> str:
     """Return a script for the napari console that repeats a run.
 
@@ -35,17 +36,22 @@ def as_python(
         Names of the Labels layers given as "scribbles" or "mask".
     uncertainty : bool
         Whether the uncertainty is wanted.
+    at : sequence of int, optional
+        The pixel that was pointed out as one of an object.
     """
     cls = type(method)
     together = len(layers) > 1
     changed = [s.name for s in cls.settings() if getattr(method, s.name) != s.default]
     settings = ", ".join(f"{name}={getattr(method, name)!r}" for name in changed)
-    lines = ["import napari"]
+    work = "segment" if at is None else "train"
+    diameter = 0.0 if at is None else getattr(method, "diameter_px", 0.0)
+    lines = ["from dataclasses import replace", ""] if diameter else []
+    lines.append("import napari")
     if together:
         lines.append("import numpy as np")
     lines += [
         "",
-        f"from napari_mmtseg import {', '.join(sorted((cls.__name__, 'segment'), key=str.lower))}",
+        f"from napari_mmtseg import {', '.join(sorted((cls.__name__, work), key=str.lower))}",
         *(["from napari_mmtseg.levels import Levels"] if multiscale and not together else []),
         "",
         "viewer = napari.current_viewer()",
@@ -66,13 +72,23 @@ def as_python(
         lines.append(f"image = viewer.layers[{layers[0]!r}].data")
     for argument, name in guides.items():
         lines.append(f"{argument} = viewer.layers[{name!r}].data")
-    given = "".join(f", {argument}={argument}" for argument in guides)
+    where = f"axes={axes!r}"
     if spacing is not None:
-        given = f", spacing={tuple(spacing)!r}{given}"
-    call = f"segment(image, {cls.__name__}({settings}), axes={axes!r}{given}"
-    if uncertainty:
-        lines.append(f"labels, uncertainty = {call}, return_uncertainty=True)")
+        where += f", spacing={tuple(spacing)!r}"
+    mask = ", mask=mask" * ("mask" in guides)
+    given = "".join(f", {argument}={argument}" for argument in guides)
+    doubt = ", return_uncertainty=True" * uncertainty
+    called = f"image, {cls.__name__}({settings}), {where}{given}"
+    found = "labels, uncertainty" if uncertainty else "labels"
+    if at is None:
+        lines.append(f"{found} = segment({called}{doubt})")
     else:
-        lines.append(f"labels = {call})")
+        lines.append(f"model = train({called})")
+        lines.append(f"model = model.with_objects(image, {tuple(at)!r}, {where}{mask})")
+        if diameter:
+            lines.append(
+                f"model = replace(model, method=replace(model.method, diameter_px={diameter!r}))"
+            )
+        lines.append(f"{found} = model.predict(image, {where}{mask}{doubt})")
     lines.append("viewer.add_labels(labels)")
     return "\n".join(lines) + "\n"

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QCheckBox, QComboBox, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
-from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
+from napari_mmtseg._napari.again import Origin, parting, summary
+from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.live_view import LiveView
 from napari_mmtseg._napari.looking import LazyResults
+from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.run_panel import JobWidget
@@ -29,7 +30,6 @@ from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
-from napari_mmtseg.stores import open_image
 
 if TYPE_CHECKING:
     import napari
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 class _Run(NamedTuple):
     """What the run under way was started with."""
 
-    layers: list[Image]
-    axes: str  # of the first layer, without colours
+    origin: Origin
     source_axes: str  # of the array handed over
     live: LiveView
     name: str
@@ -50,6 +49,10 @@ class _Run(NamedTuple):
     """Where a lazy image is."""
     strokes: Labels | None = None
     """What names the labels of a model, and lends them its colours."""
+
+    def record(self, method: Method, seconds: float) -> dict[str, Any]:
+        """Record how the result was made."""
+        return napari_layers.provenance(method, self.origin.layers, self.source_axes, seconds)
 
 
 class SegmentWidget(JobWidget):
@@ -62,12 +65,13 @@ class SegmentWidget(JobWidget):
         self.viewer = napari_viewer
         self._run: _Run | None = None
         self._saving: Result | None = None
+        self._parting: tuple[Segmentation, Origin] | None = None
         self.lazy = LazyResults(self.viewer, self.panel.process, self)
         self._build()
         self._choose_method()
-        self.method_choice.currentIndexChanged.connect(self._choose_method)
-        self.preset.activated.connect(self._choose_preset)
-        self.picker.changed.connect(self.refresh)
+        self.methods.method_changed.connect(self._choose_method)
+        self.methods.changed.connect(self.refresh)
+        self.picker.changed.connect(self._fit)
         self.panel.run_wanted.connect(self.run)
         self.panel.previewed.connect(self._show_preview)
         self.panel.finished.connect(self._show_result)
@@ -77,16 +81,13 @@ class SegmentWidget(JobWidget):
         self.results.apply_button.clicked.connect(self.apply_model)
         self.results.name_button.clicked.connect(self.name_labels)
         self.results.copy_button.clicked.connect(self.copy_as_python)
+        self.results.objects.diameter_wanted.connect(self.part_again)
+        self.results.objects.object_wanted.connect(self.take_for_object)
+        self.results.objects.said.connect(self.panel.say)
         self.viewer.dims.events.current_step.connect(self._tell_view)
 
     def _build(self) -> None:
-        self.method_choice = QComboBox()
-        for row, (name, cls) in enumerate(METHODS.items()):
-            self.method_choice.addItem(cls.title, name)
-            self.method_choice.setItemData(row, cls.summary, Qt.ItemDataRole.ToolTipRole)
-        self.method_choice.setCurrentIndex(self.method_choice.findData(self.first.__name__))
-        self.preset = QComboBox()
-        self.preset.setToolTip("Settings that belong together; changing one makes them custom.")
+        self.methods = MethodPanel(self.first)
         self.picker = ImagePicker(self.viewer)
         self.scribbles = self.picker.add_guide(
             "Scribbles", "A Labels layer with a few strokes of each class; 0 is left to the method."
@@ -99,18 +100,10 @@ class SegmentWidget(JobWidget):
             "Add an image of how far the two networks disagree: 0 agree, 1 disagree."
         )
         self.results = ResultPanel(self.viewer)
-        self._form_place = QVBoxLayout()
-        choices = rows_of()
-        choices.addRow(label_of("Method"), self.method_choice)
-        choices.addRow(label_of("Preset", self.preset.toolTip()), self.preset)
-
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setSpacing(8)
-        column.addWidget(self.picker)
-        column.addLayout(choices)
-        column.addLayout(self._form_place)
-        for part in (self.uncertainty, self.panel, self.results):
+        for part in (self.picker, self.methods, self.uncertainty, self.panel.curve):
             column.addWidget(part)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -119,9 +112,17 @@ class SegmentWidget(JobWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
         outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        outer.setContentsMargins(0, 0, 0, 8)
+        outer.addWidget(scroll, 1)
+        for part in (self.panel, self.results):  # always in view
+            part.layout().setContentsMargins(9, 0, 9, 0)
+            outer.addWidget(part)
         self.setMinimumWidth(380)
+
+    @property
+    def form(self) -> SettingsForm:
+        """The settings of the method chosen."""
+        return self.methods.form
 
     @property
     def model(self) -> Model | None:
@@ -130,11 +131,9 @@ class SegmentWidget(JobWidget):
 
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
-        try:
-            self.form.method()
-        except (ValueError, TypeError) as error:
-            return f"{error}."
-        return self.picker.problem()
+        chosen = () if self.picker.problem() else self.picker.chosen()
+        problem = self.methods.problem(chosen, self.picker.chosen_axes())
+        return problem or self.picker.problem()
 
     def refresh(self) -> None:
         """Enable what can be pressed; the Run button's tooltip says why it cannot."""
@@ -146,6 +145,7 @@ class SegmentWidget(JobWidget):
         self.results.apply_button.setEnabled(ready and self.model is not None)
         self.results.name_button.setEnabled(ready and self.results.strokes.layer is not None)
         self.results.copy_button.setEnabled(not problem)
+        self.results.objects.allow(not self.running)
 
     def run(self) -> None:
         """Train on the ticked images and label them."""
@@ -155,6 +155,14 @@ class SegmentWidget(JobWidget):
         """Label the ticked images with the model, without training."""
         self._begin(self.model)
 
+    def part_again(self, diameter: float) -> None:
+        """Find the objects of the last result anew with another diameter, px; 0 measures it."""
+        self._begin_parting(diameter=diameter)
+
+    def take_for_object(self, at: tuple[int, ...]) -> None:
+        """Find the objects of the last result anew, of what is at a pixel of it."""
+        self._begin_parting(at=at)
+
     def name_labels(self) -> None:
         """Label the ticked images with the model, its labels named by strokes."""
         self._begin(self.model, self.results.strokes)
@@ -162,14 +170,19 @@ class SegmentWidget(JobWidget):
     def copy_as_python(self) -> None:
         """Put the script that repeats the run on the clipboard."""
         layers = self.picker.chosen()
+        method, at = self.form.method(), None
+        result = self.results.result
+        if result is not None and result.model is not None and result.origin.method == method:
+            method, at = result.model.method, result.origin.at  # with what was said of it since
         text = as_python(
-            self.form.method(),
+            method,
             [one.name for one in layers],
             napari_layers.axes_of(layers, self.picker.chosen_axes()),
             multiscale=[one.name for one in layers if one.multiscale],
             spacing=napari_layers.spacing_of(layers[0], self.picker.chosen_axes()),
             guides=self._guides(),
             uncertainty=self._wants_uncertainty(),
+            at=at,
         )
         clipboard = QGuiApplication.clipboard()
         if clipboard is not None:
@@ -188,41 +201,18 @@ class SegmentWidget(JobWidget):
 
     # -- settings -------------------------------------------------------------------------------
 
-    def _class(self) -> type[Method]:
-        return METHODS[self.method_choice.currentData()]
-
     def _choose_method(self) -> None:
-        cls = self._class()
-        old = self._form_place.takeAt(0)
-        if old is not None and old.widget() is not None:
-            old.widget().hide()
-            old.widget().deleteLater()
-        self.form = SettingsForm(cls)
-        self.form.changed.connect(self._settings_changed)
-        self._form_place.addWidget(self.form)
-        self.preset.clear()
-        self.preset.addItems(["default", *cls.presets])
+        cls = self.methods.method_class
         self.uncertainty.setVisible(cls.has_uncertainty)
         self.picker.show_guide(self.scribbles, cls.takes_scribbles)
-        self.refresh()
+        self._fit()
 
-    def _choose_preset(self) -> None:
-        name = self.preset.currentText()
-        if name != "custom":
-            self.form.show_method(self._class().preset(name))
-
-    def _settings_changed(self) -> None:
-        with contextlib.suppress(ValueError, TypeError):
-            now = self.form.method()
-            names = ["default", *self._class().presets]
-            match = next((n for n in names if _like(now, self._class().preset(n))), "custom")
-            self.preset.clear()
-            self.preset.addItems(names + ["custom"] * (match == "custom"))
-            self.preset.setCurrentText(match)
+    def _fit(self) -> None:
+        self.methods.fit(self.picker.chosen())
         self.refresh()
 
     def _wants_uncertainty(self) -> bool:
-        return self._class().has_uncertainty and self.uncertainty.isChecked()
+        return self.methods.method_class.has_uncertainty and self.uncertainty.isChecked()
 
     # -- running --------------------------------------------------------------------------------
 
@@ -234,7 +224,7 @@ class SegmentWidget(JobWidget):
         layers, axes = self.picker.chosen(), self.picker.chosen_axes()
         method = self.form.method() if model is None else model.method
         strokes = scribbles.layer if model is not None and scribbles is not None else None
-        name = f"{' + '.join(one.name for one in layers)} {method.title}"
+        name = napari_layers.result_name(layers, method)
         spacing = napari_layers.spacing_of(layers[0], axes)
         lazy = method.trains and napari_layers.are_lazy(layers)
         try:
@@ -262,8 +252,7 @@ class SegmentWidget(JobWidget):
         name = name if strokes is None else f"{name} named"
         placed = napari_layers.placement(layers[0], axes)
         self._run = _Run(
-            layers=layers,
-            axes=axes,
+            origin=Origin(layers, axes, method, spacing, job.mask),
             source_axes=planes.axes,
             live=LiveView(self.viewer, planes.shape, f"{name} (training)", placed),
             about={
@@ -287,7 +276,7 @@ class SegmentWidget(JobWidget):
         if run is not None and self.running:
             point = self.viewer.dims.point
             self.panel.process.tell(
-                View(napari_layers.plane_in_view(run.layers[0], run.axes, point))
+                View(napari_layers.plane_in_view(run.origin.layers[0], run.origin.axes, point))
             )
 
     def _show_preview(self, preview: Preview) -> None:
@@ -295,17 +284,19 @@ class SegmentWidget(JobWidget):
             self._run.live.show(preview)
 
     def _show_result(self, done: Done) -> None:
-        run, result = self._run, done.result
+        run, parting, result = self._run, self._parting, done.result
         self._drop_live()
         if isinstance(result, Saved) and self._saving is not None:
             self._show_saved(result, self._saving)
+        elif isinstance(result, Segmentation) and parting is not None and done.shown is not None:
+            self._show_parted(result, done.shown, *parting, done.seconds)
         elif isinstance(result, Lazily) and run is not None:
             self._show_lazy(result, run, done.seconds)
         elif isinstance(result, Segmentation) and run is not None and done.shown is not None:
             self._show_whole(result, done.shown, run, done.seconds)
 
     def _show_whole(self, result: Segmentation, shown: Shown, run: _Run, seconds: float) -> None:
-        metadata = napari_layers.provenance(result.method, run.layers, run.source_axes, seconds)
+        metadata = run.record(result.method, seconds)
         try:
             labels, uncertainty = napari_layers.result_layers(
                 result, shown, run.name, run.placed, metadata
@@ -317,26 +308,58 @@ class SegmentWidget(JobWidget):
             self.viewer.add_layer(uncertainty)
         self._add(labels, run)
         self.results.show_result(
-            Result(labels, result.model, run.placed, run.about, run.axes, whole=result)
+            Result(labels, result.model, run.placed, run.about, run.origin, whole=result)
         )
+        if result.objects is not None:
+            self.panel.say(summary(shown, run.origin, seconds))
 
     def _show_lazy(self, result: Lazily, run: _Run, seconds: float) -> None:
         assert run.sources is not None
         model, job = result.model, run.sources
         order = Serve(0, model, job.image, job.axes, job.spacing, job.mask)
-        metadata = napari_layers.provenance(model.method, run.layers, run.source_axes, seconds)
+        metadata = run.record(model.method, seconds)
         layer, labels, uncertainty = self.lazy.layers(
             result, order, run.live.shape, run.name, run.placed, metadata
         )
         if uncertainty is not None:
             self.viewer.add_layer(uncertainty)
         self._add(layer, run)
-        self.results.show_result(Result(layer, model, run.placed, run.about, run.axes, lazy=labels))
+        self.results.show_result(
+            Result(layer, model, run.placed, run.about, run.origin, lazy=labels)
+        )
 
     def _add(self, labels: Labels, run: _Run) -> None:
         if run.strokes is not None:
             labels.colormap = run.strokes.colormap
+        for one in napari_layers.earlier(self.viewer.layers, labels.metadata):
+            one.visible = False
         self.viewer.add_layer(labels)
+
+    def _begin_parting(self, *, diameter: float = 0.0, at: tuple[int, ...] | None = None) -> None:
+        result = self.results.result
+        if result is None or result.whole is None or result.whole.objects is None or self.running:
+            return
+        try:
+            job = parting(result.whole, result.origin, diameter=diameter, at=at)
+        except (ValueError, MemoryError) as error:
+            self.panel.fail(words_for(error))
+            return
+        origin = result.origin._replace(at=at or result.origin.at)
+        self._parting = result.whole, origin
+        self.panel.start(job)
+        self.refresh()
+
+    def _show_parted(
+        self,
+        found: Segmentation,
+        shown: Shown,
+        before: Segmentation,
+        origin: Origin,
+        seconds: float,
+    ) -> None:
+        found = replace(found, clusters=before.clusters, uncertainty=before.uncertainty)
+        self.results.show_parted(found, shown, origin)
+        self.panel.say(summary(shown, origin, seconds))
 
     def save_result(self, path: str, overwrite: bool) -> None:
         """Write the labels of the last result to OME-Zarr."""
@@ -358,29 +381,15 @@ class SegmentWidget(JobWidget):
                 f"Stopped. Save again under that name to go on: {saved.path} keeps what is done."
             )
             return
-        levels = list(open_image(saved.path).levels)
-        several = len(levels) > 1
-        layer = Labels(
-            levels if several else levels[0],
-            multiscale=several,
-            name=Path(saved.path).name,
-            colormap=result.layer.colormap,
-            metadata={napari_layers.METADATA_KEY: {"saved": saved.path}},
-            **result.placed,
-        )
+        layer = napari_layers.saved_layer(saved.path, result.layer.colormap, result.placed)
         self.viewer.add_layer(layer)
         self.panel.say(f"The labels are in {saved.path}.")
 
     def _drop_live(self) -> None:
         if self._run is not None:
             self._run.live.drop()
-        self._run = None
+        self._run = self._parting = None
         self.refresh()
-
-
-def _like(one: Method, other: Method) -> bool:
-    """Tell whether two methods have the same settings, whatever their seeds."""
-    return {**one.to_dict(), "seed": 0} == {**other.to_dict(), "seed": 0}
 
 
 def _widget_of(cls: type[Method]) -> type[SegmentWidget]:

@@ -31,7 +31,7 @@ from napari_mmtseg.grouping import Groups, group_objects_steps
 from napari_mmtseg.labelling import Clusters, Segmentation
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.model import Labels, Model
-from napari_mmtseg.segmentation import predict_steps, segment_steps
+from napari_mmtseg.segmentation import part_steps, predict_steps, segment_steps
 from napari_mmtseg.settings import Method
 from napari_mmtseg.writing import Written
 
@@ -44,7 +44,8 @@ _FINAL_SHARE = 0.5
 class Job(NamedTuple):
     """What to do: train and label, label with a model, or group the objects of a label image.
 
-    Scribbles guide the training, or name the clusters of the model.
+    Scribbles guide the training, or name the clusters of the model. With clusters that are
+    `found` already, objects are found anew with the model, of what is `at` a pixel if one is given.
     """
 
     image: Source
@@ -57,6 +58,8 @@ class Job(NamedTuple):
     mask: Source | None = None
     plane: int = 0
     uncertain: bool = False
+    found: Segmentation | None = None
+    at: tuple[int, ...] | None = None
 
 
 class View(NamedTuple):
@@ -238,6 +241,10 @@ def _save(save: Save, wishes: queue.SimpleQueue[Any], server: Server, out: Sende
 
 def _run(job: Job, inputs: _Inputs) -> Run[Any]:
     image, axes, spacing, model = inputs.image, job.axes, job.spacing, job.model
+    if model is not None and job.found is not None:
+        if job.at is not None:
+            model = model.with_objects(image, job.at, axes=axes, spacing=spacing, mask=inputs.mask)
+        return part_steps(job.found, model, image, axes=axes, spacing=spacing)
     if model is not None:
         if inputs.scribbles is not None:
             model = model.with_classes(image, inputs.scribbles, axes=axes)
@@ -290,7 +297,7 @@ class _LiveView:
     def __init__(self, job: Job, inputs: _Inputs, out: Sender) -> None:
         self._job, self._inputs, self._out = job, inputs, out
         self._plane = job.plane
-        self._live = job.objects is None
+        self._live = job.objects is None and job.found is None
         self._trained = False
         self._last, self._cost = -1e9, 0.0
         self._before: Labels | None = None

@@ -32,6 +32,7 @@ class RefinedMethod(SeededMethod):
         le=10_000,
         unit="px",
         zero="measured",
+        group="basic",
     )
     vote_border: float = setting(
         0.0,

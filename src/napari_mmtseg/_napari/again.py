@@ -1,0 +1,133 @@
+"""Find the objects of a result anew: of another diameter, or of another label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from napari.layers import Image
+
+from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.run_panel import duration
+from napari_mmtseg._napari.sources import Source
+from napari_mmtseg._napari.worker import Job, Shown
+from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.labels.shapes import diameter_of
+from napari_mmtseg.settings import Method
+from napari_mmtseg.spacing import relative
+
+_MUCH = 0.4
+_DEEP = 1.25
+"""So much deeper than wide voxels are worth a word."""
+
+
+class Origin(NamedTuple):
+    """What a result was made from, and what the user has said of it since."""
+
+    layers: list[Image]
+    axes: str
+    """Of the first layer, without colours."""
+    method: Method
+    """The settings of the run."""
+    spacing: tuple[float, ...] | None = None
+    mask: Source | None = None
+    at: tuple[int, ...] | None = None
+    """The pixel that was pointed out as one of an object."""
+
+    @property
+    def pixel(self) -> tuple[float, str] | None:
+        """The width of a pixel and its unit, if they are known."""
+        return napari_layers.pixel_width(self.layers[0], self.axes)
+
+
+def parting(
+    found: Segmentation, origin: Origin, *, diameter: float = 0.0, at: tuple[int, ...] | None = None
+) -> Job:
+    """Make the job that finds objects anew; nothing is trained, and the clusters stay.
+
+    Parameters
+    ----------
+    found : Segmentation
+        The result, whose method's output is objects.
+    origin : Origin
+    diameter : float
+        Of an object, in pixels; 0 to measure it.
+    at : tuple of int, optional
+        A pixel of an object, along the labels' axes, to say what objects are made of.
+
+    Raises
+    ------
+    ValueError
+        If the image has another shape by now.
+    MemoryError
+        If there is no room for a copy.
+    """
+    layers, axes = origin.layers, origin.axes
+    planes = napari_layers.outline(layers, axes)
+    if planes.shape != found.clusters.shape:
+        raise ValueError(
+            f"{layers[0].name} has another shape than when it was segmented: press Run again"
+        )
+    changes: dict[str, Any] = {"diameter_px": diameter}
+    method = replace(found.model.method, **changes)
+    return Job(
+        image=napari_layers.take(layers, axes),
+        axes=planes.axes,
+        method=method,
+        spacing=origin.spacing,
+        model=replace(found.model, method=method),
+        mask=origin.mask,
+        found=replace(found, uncertainty=None, objects=None),
+        at=at,
+    )
+
+
+def summary(shown: Shown, origin: Origin, seconds: float) -> str:
+    """Say how many objects there are and how large, what was assumed, and what to do if it is odd.
+
+    Parameters
+    ----------
+    shown : Shown
+        The objects and the pixels of each; 0 is ground.
+    origin : Origin
+    seconds : float
+        That it took.
+    """
+    took = f"Done in {duration(seconds)}:"
+    sizes = shown.pixels[shown.present > 0]
+    if not len(sizes):
+        return (
+            f"{took} no object was found. Press 'Wrong thing?' and click on one, or look for "
+            "areas or classes."
+        )
+    n = 3 if "Z" in origin.axes else 2
+    voxel = float(np.prod(relative(origin.spacing)[-n:]))
+    median = float(np.median(diameter_of(sizes * voxel, n)))
+    text = f"{took} {len(sizes)} object{'s' * (len(sizes) > 1)}, median diameter {median:.3g} px"
+    if origin.pixel is not None:
+        width, unit = origin.pixel
+        text += f" ({median * width:.3g} {unit})"
+    share = float(sizes.max()) / shown.labels.size
+    return " ".join(filter(None, (f"{text}.", _odd(share), _depth(n, origin.spacing))))
+
+
+def _odd(share: float) -> str:
+    if share < _MUCH:
+        return ""
+    return (
+        f"The largest covers {100 * share:.0f} % of the image: if it is the background, press "
+        "'Wrong thing?' and click on an object; if it is several, enter the diameter of one."
+    )
+
+
+def _depth(n: int, spacing: Sequence[float] | None) -> str:
+    if n == 2:
+        return ""
+    if spacing is None:
+        return "Voxels were taken for cubes: give their size as the layer's scale if they are not."
+    depth = relative(spacing)[0]
+    if 1 / _DEEP <= depth <= _DEEP:
+        return ""
+    return f"Voxels are {depth:.2g} times as deep as wide, which was taken into account."
