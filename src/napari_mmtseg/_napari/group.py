@@ -43,6 +43,7 @@ class GroupWidget(JobWidget):
         self.objects = self.picker.add_guide(
             "Objects", "A Labels layer in which each object, such as a cell, has its own number."
         )
+        self._by_hand = False
         self.form = SettingsForm(ObjectIIC)
         column = QVBoxLayout(self)
         for part in (self.picker, self.form, self.panel):
@@ -54,7 +55,11 @@ class GroupWidget(JobWidget):
         self.panel.run_wanted.connect(self.run)
         self.panel.finished.connect(self._show)
         self.panel.dropped.connect(self.refresh)
-        self.refresh()
+        self.objects.activated.connect(self._choose_by_hand)
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed):
+            event.connect(self._take_objects)
+        self._take_objects()
 
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
@@ -63,7 +68,7 @@ class GroupWidget(JobWidget):
         if problem:
             return problem
         if objects is None:
-            return "Choose a Labels layer of objects; Felzenszwalb or a watershed can make one."
+            return "Choose a Labels layer of objects; MMT makes one: look for objects there."
         shape = napari_layers.shape_of(self.picker.chosen(), self.picker.chosen_axes())
         if objects.data.shape != shape:
             return (
@@ -79,6 +84,18 @@ class GroupWidget(JobWidget):
     def refresh(self) -> None:
         """Enable what can be pressed."""
         self.panel.allow(self.problem())
+
+    def _choose_by_hand(self) -> None:
+        self._by_hand = True
+
+    def _take_objects(self) -> None:
+        """Take the newest objects that were found, until the user chooses."""
+        offered = self.objects.offered()
+        self._by_hand &= self.objects.layer in offered
+        found = [one for one in offered if napari_layers.kind_of(one) == "objects"]
+        if found and not self._by_hand:
+            self.objects.choose(found[-1])
+        self.refresh()
 
     def run(self) -> None:
         """Train on the objects and group them."""

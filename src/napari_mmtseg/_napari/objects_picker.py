@@ -17,9 +17,11 @@ from napari_mmtseg._napari.lazy_labels import LazyLabels
 if TYPE_CHECKING:
     import napari
 
+_NO_OBJECTS = ("classes", "groups", "training")
+
 
 class ObjectsPicker(QWidget):
-    """Follows the newest Labels layer until the user chooses one.
+    """Follows the newest Labels layer of objects until the user chooses one.
 
     Parameters
     ----------
@@ -138,7 +140,9 @@ class ObjectsPicker(QWidget):
         offered = self.labels.offered()
         self._by_hand &= self.layer in offered
         if offered and not self._by_hand:
-            self.labels.choose(offered[-1])
+            # What is known to hold kinds of things is taken if there is nothing else.
+            likely = [one for one in offered if napari_layers.kind_of(one) not in _NO_OBJECTS]
+            self.labels.choose((likely or offered)[-1])
         self._labels_changed()
 
     def _labels_changed(self) -> None:
