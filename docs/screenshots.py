@@ -21,7 +21,7 @@ def take(sample: str) -> None:
     """Segment a sample and save the window."""
     viewer, widget = open_widget(sample)
     run(widget)
-    viewer.window.screenshot(str(IMAGES / f"{sample}.png"), canvas_only=False)
+    viewer.window.screenshot(str(IMAGES / f"{sample}.png"), canvas_only=False, flash=False)
     viewer.close()
 
 
@@ -31,11 +31,10 @@ def take_comparison() -> None:
     run(widget)
     viewer.window.remove_dock_widget(widget)
     _, compare = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Compare")
-    compare.foreground.setChecked(True)
     compare.start()
     wait(lambda: compare.comparison is not None)
     compare.show_errors()
-    viewer.window.screenshot(str(IMAGES / "compare.png"), canvas_only=False)
+    viewer.window.screenshot(str(IMAGES / "compare.png"), canvas_only=False, flash=False)
     viewer.close()
 
 

@@ -17,14 +17,14 @@ _PATIENCE_SECONDS = 900
 
 
 def open_widget(sample: str) -> tuple[napari.Viewer, SegmentWidget]:
-    """Open napari on a sample with the widget docked, and the sample's preset if it has one."""
+    """Open napari on a sample with the widget docked; in the tissue, kinds of it are looked for."""
     viewer = napari.Viewer()
     viewer.window.resize(1280, 800)
     viewer.open_sample("napari-mmtseg", sample)
     _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "MMT")
     assert isinstance(widget, SegmentWidget)
-    if sample in widget.first.presets:
-        widget.form.show_method(widget.first.preset(sample))
+    if sample == "tissue":
+        widget.form.look_for("classes")
     return viewer, widget
 
 
