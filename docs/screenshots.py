@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import napari
+from qtpy.QtWidgets import QApplication
 
 from napari_mmtseg._napari.demo import open_widget, run, wait
 
@@ -21,6 +22,8 @@ def take(sample: str) -> None:
     """Segment a sample and save the window."""
     viewer, widget = open_widget(sample)
     run(widget)
+    for _ in range(20):  # the new rows are laid out
+        QApplication.processEvents()
     viewer.window.screenshot(str(IMAGES / f"{sample}.png"), canvas_only=False, flash=False)
     viewer.close()
 
