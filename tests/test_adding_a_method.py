@@ -90,7 +90,7 @@ def test_its_settings_are_checked_and_kept(gray):
 def test_the_window_offers_it_and_shows_its_settings(qtbot, make_napari_viewer_proxy):
     widget = widgets._widget_of(Threshold)(make_napari_viewer_proxy())
     qtbot.addWidget(widget)
-    assert widget.method_choice.currentText() == "Threshold"
+    assert widget.methods.method_choice.currentText() == "Threshold"
     widget.form.show_method(Threshold.preset("bright"))
     assert widget.form.method() == Threshold(level=0.8)
     widget.panel.process.discard()

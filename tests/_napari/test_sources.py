@@ -228,7 +228,9 @@ def test_what_cannot_fit_is_refused_before_any_work(viewer, widget, monkeypatch)
     monkeypatch.setattr(memory, "available", lambda: 2**30)
     huge = dask.array.zeros((1000, 1000, 1000), np.uint8, chunks=(1, 1000, 1000))
     viewer.add_image(huge, name="huge", contrast_limits=(0, 1))
-    widget.method_choice.setCurrentIndex(widget.method_choice.findData("Felzenszwalb"))
+    widget.methods.method_choice.setCurrentIndex(
+        widget.methods.method_choice.findData("Felzenszwalb")
+    )
     widget.panel.run_button.click()
     assert not widget.running
     assert "11.2 GiB" in errors[0].message

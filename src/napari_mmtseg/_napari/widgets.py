@@ -288,8 +288,8 @@ class SegmentWidget(JobWidget):
         self._drop_live()
         if isinstance(result, Saved) and self._saving is not None:
             self._show_saved(result, self._saving)
-        elif isinstance(result, Segmentation) and parting is not None and done.shown is not None:
-            self._show_parted(result, done.shown, *parting, done.seconds)
+        elif isinstance(result, Segmentation) and parting is not None:
+            self._show_parted(done, *parting)
         elif isinstance(result, Lazily) and run is not None:
             self._show_lazy(result, run, done.seconds)
         elif isinstance(result, Segmentation) and run is not None and done.shown is not None:
@@ -349,17 +349,12 @@ class SegmentWidget(JobWidget):
         self.panel.start(job)
         self.refresh()
 
-    def _show_parted(
-        self,
-        found: Segmentation,
-        shown: Shown,
-        before: Segmentation,
-        origin: Origin,
-        seconds: float,
-    ) -> None:
-        found = replace(found, clusters=before.clusters, uncertainty=before.uncertainty)
-        self.results.show_parted(found, shown, origin)
-        self.panel.say(summary(shown, origin, seconds))
+    def _show_parted(self, done: Done, before: Segmentation, origin: Origin) -> None:
+        assert isinstance(done.result, Segmentation)
+        assert done.shown is not None
+        same = {"clusters": before.clusters, "uncertainty": before.uncertainty}
+        self.results.show_parted(replace(done.result, **same), done.shown, origin)
+        self.panel.say(summary(done.shown, origin, done.seconds))
 
     def save_result(self, path: str, overwrite: bool) -> None:
         """Write the labels of the last result to OME-Zarr."""
