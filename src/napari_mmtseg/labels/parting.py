@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -18,6 +20,8 @@ _A_PART_MORE = 0.02
 """How much rounder the parts must be for each part more, where a diameter's size is parted."""
 _OTHER_SIZE = 0.05
 _ROUND = 0.9
+_OUTLINES = (1.0, 2.0, 4.0)
+_SMOOTH_ENOUGH = 0.85
 
 
 def parted(
@@ -75,28 +79,47 @@ def by_distance(
     return _watershed(height, inside, 2 * blur / min(spacing))
 
 
-def measured_diameter(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> float:
-    """Measure how large objects typically are, whether they touch or not.
+class Seen(NamedTuple):
+    """What the objects of a mask look like before anything is known about them."""
+
+    diameter: float
+    """Of a typical one, in the units of spacing: the median of the round ones, by size."""
+    sizes: NDArray[np.float64]
+    roundness: NDArray[np.float64]
+
+
+def first_look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen | None:
+    """Measure how large and how round objects are, whether they touch or not.
+
+    Noise frays their outline, so it is smoothed as far as they need to be round.
 
     Returns
     -------
-    float
-        The median diameter, weighted by size, of the round ones among the parts; in the units of
-        spacing. 0 if nothing is inside.
+    Seen or None
+        None if nothing is left inside.
     """
-    if not inside.any():
-        return 0.0
+    found = None
+    for sigma in _OUTLINES:
+        near = ndimage.gaussian_filter(inside.astype(np.float32), [sigma / one for one in spacing])
+        smooth = near > 0.5
+        if not smooth.any():
+            break
+        found = _look(smooth, spacing)
+        if np.average(found.roundness, weights=found.sizes) > _SMOOTH_ENOUGH:
+            break
+    return found
+
+
+def _look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen:
     distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
     # In a ball of n dimensions the mean distance to the edge is a part of n + 1 of the radius.
     diameter = 2 * (inside.ndim + 1) * float(distance[inside].mean())
     for _ in range(2):
         parts = by_distance(distance, inside, 0.1 * diameter, spacing)
         sizes, roundness = sizes_and_roundness(parts, spacing)
-        if not len(sizes):
-            break
         weights = sizes * np.where(roundness > _ROUND, 1, 1e-6)
         diameter = weighted_median(diameter_of(sizes, inside.ndim), weights)
-    return diameter
+    return Seen(diameter, sizes, roundness)
 
 
 def _proposals(

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from napari_mmtseg.labels.parting import by_distance, measured_diameter
-from napari_mmtseg.labels.shapes import sizes_and_roundness, weighted_median
+from napari_mmtseg.labels.parting import first_look
+from napari_mmtseg.labels.shapes import weighted_median
 
 _LEAST, _MOST = 0.001, 0.7
 """Share of the image that objects may cover."""
@@ -95,10 +94,11 @@ def about(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[floa
     sizes: list[float] = []
     diameters: list[float] = []
     for view in views:
-        inside = _inside(view, members)
-        diameters.append(measured_diameter(inside, spacing))
-        sizes.append(float(inside.sum()))
-    if not sum(sizes):
+        seen = first_look(_inside(view, members), spacing)
+        if seen is not None:
+            diameters.append(seen.diameter)
+            sizes.append(float(seen.sizes.sum()))
+    if not sizes:
         return nothing_sought(len(members), len(views[0].pixels))
     diameter = weighted_median(np.array(diameters), np.array(sizes))
     return Sought(members.astype(np.int64), weights, np.array([diameter]))
@@ -126,17 +126,10 @@ def _worth(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[flo
         rim.append(np.mean([edge.mean() for edge in edges]))
         if inside.sum() < _FEWEST_PX:
             continue
-        smooth = (
-            ndimage.gaussian_filter(inside.astype(np.float32), [1 / one for one in spacing]) > 0.5
-        )
-        diameter = measured_diameter(smooth, spacing)
-        if not diameter:
-            continue
-        distance = ndimage.distance_transform_edt(smooth, sampling=spacing).astype(np.float32)
-        parts = by_distance(distance, smooth, 0.1 * diameter, spacing)
-        size, roundness = sizes_and_roundness(parts, spacing)
-        sizes.append(size)
-        round_ones.append(roundness)
+        seen = first_look(inside, spacing)
+        if seen is not None:
+            sizes.append(seen.sizes)
+            round_ones.append(seen.roundness)
     share = float(np.mean(cover))
     if not sizes or not _LEAST < share < _MOST:
         return -np.inf
