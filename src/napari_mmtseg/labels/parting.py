@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ _BRIGHTEST = 1.2
 _A_PART_MORE = 0.02
 """How much rounder the parts must be for each part more, where a diameter's size is parted."""
 _OTHER_SIZE = 0.05
+_AT_ONCE = 2
 _ROUND = 0.9
 _OUTLINES = (1.0, 2.0, 4.0)
 _SMOOTH_ENOUGH = 0.85
@@ -129,11 +131,18 @@ def _proposals(
     spacing: tuple[float, ...],
 ) -> list[NDArray[np.int32]]:
     distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
-    found = [by_distance(distance, inside, blur * diameter, spacing) for blur in _BLURS]
-    blur = _BRIGHTNESS_BLUR * diameter
-    bright = np.clip(contrast, 0, _BRIGHTEST) * inside
-    height = ndimage.gaussian_filter(bright, [blur / one for one in spacing])
-    return [*found, _watershed(height, inside, blur / min(spacing))]
+
+    def by_brightness(blur: float) -> NDArray[np.int32]:
+        bright = np.clip(contrast, 0, _BRIGHTEST) * inside
+        height = ndimage.gaussian_filter(bright, [blur / one for one in spacing])
+        return _watershed(height, inside, blur / min(spacing))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # SciPy and scikit-image let other threads run
+        asked = [
+            pool.submit(by_distance, distance, inside, blur * diameter, spacing) for blur in _BLURS
+        ]
+        asked.append(pool.submit(by_brightness, _BRIGHTNESS_BLUR * diameter))
+        return [one.result() for one in asked]
 
 
 def _watershed(
