@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
+Whole = TypeVar("Whole", NDArray[np.int16], NDArray[np.int32])
+
 _ROUNDS = 4
 """A speck among specks waits until these are gone."""
 
 
-def without_specks(
-    clusters: NDArray[np.int16], least: int, closed: Sequence[tuple[bool, bool]]
-) -> NDArray[np.int16]:
+def without_specks(clusters: Whole, least: int, closed: Sequence[tuple[bool, bool]]) -> Whole:
     """Give each piece of fewer than so many pixels to the cluster that it touches most.
 
     Pieces are connected along the axes. Merging clusters to labels later makes pieces larger, so
@@ -22,7 +23,7 @@ def without_specks(
 
     Parameters
     ----------
-    clusters : (*spatial) int16 array
+    clusters : (*spatial) array of whole numbers
         0 and more, or -1 for none, which stays and is given to nothing. Left as it is.
     least : int
         Pixels that a piece must have.
@@ -32,7 +33,8 @@ def without_specks(
 
     Returns
     -------
-    (*spatial) int16 array
+    (*spatial) array
+        Of the same type.
     """
     for _ in range(_ROUNDS if least > 1 else 0):
         pieces, small = _specks(clusters, least, closed)
@@ -45,7 +47,7 @@ def without_specks(
 
 
 def _specks(
-    clusters: NDArray[np.int16], least: int, closed: Sequence[tuple[bool, bool]]
+    clusters: NDArray[np.signedinteger], least: int, closed: Sequence[tuple[bool, bool]]
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Number the pieces that may be small, and tell which ones are."""
     same = np.ones(clusters.shape, np.bool_)
@@ -75,8 +77,8 @@ def _specks(
 
 
 def _given(
-    clusters: NDArray[np.int16], pieces: NDArray[np.int32], small: NDArray[np.bool_]
-) -> tuple[NDArray[np.int16], bool]:
+    clusters: Whole, pieces: NDArray[np.int32], small: NDArray[np.bool_]
+) -> tuple[Whole, bool]:
     """Give small pieces to the cluster that most of their outer sides touch, if that is large."""
     speck = small[pieces]
     touched: list[NDArray[np.int64]] = []
@@ -87,7 +89,7 @@ def _given(
                 np.stack([pieces[here][sides], clusters[there][sides]], 1).astype(np.int64)
             )
     pairs, counts = np.unique(np.concatenate(touched), axis=0, return_counts=True)
-    new = np.full(len(small), -1, np.int16)
+    new = np.full(len(small), -1, clusters.dtype)
     order = np.argsort(counts, kind="stable")  # the last, most touched one stays
     new[pairs[order, 0]] = pairs[order, 1]
     found = new[pieces]
