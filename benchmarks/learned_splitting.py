@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each row")
     parser.add_argument("--steps", type=int, default=Teaching().n_steps)
     parser.add_argument("--alone", type=int, default=0, help="steps of a network for each image")
+    parser.add_argument("--bfloat16", action="store_true", help="train in bfloat16")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -77,7 +79,9 @@ def main() -> None:
             _print(title, row, _scores(cases, split), reference, 0)
         for row in args.rows:
             for seed in range(args.seeds):
-                teaching = _changed(LEARNED[row], seed, args.steps)
+                teaching = replace(
+                    LEARNED[row], seed=seed, n_steps=args.steps, bfloat16=args.bfloat16
+                )
                 start = time.perf_counter()
                 splitter = _finished(splitting.train([case.scene for case in cases], teaching))
                 seconds = time.perf_counter() - start
@@ -85,7 +89,7 @@ def main() -> None:
                 _print(title, f"{row}, seed {seed}", found, reference, seconds)
         if args.alone:
             start = time.perf_counter()
-            found = _scores(cases, partial(_taught_alone, args.alone))
+            found = _scores(cases, partial(_taught_alone, args.alone, args.bfloat16))
             seconds = (time.perf_counter() - start) / len(cases)
             _print(title, f"one network an image, {args.alone} steps", found, reference, seconds)
 
@@ -124,19 +128,14 @@ def _split(splitter: splitting.Splitter, case: Case) -> Numbers:
     return splitter.split(case.scene, case.nuclei.foreground)
 
 
-def _taught_alone(steps: int, case: Case) -> Numbers:
+def _taught_alone(steps: int, bfloat16: bool, case: Case) -> Numbers:
     """Train on one image; where none of its objects can be trusted, keep the classical split."""
-    teaching = Teaching(n_steps=steps, lessons_per_step=4, n_lessons=100)
+    teaching = Teaching(n_steps=steps, lessons_per_step=4, n_lessons=100, bfloat16=bfloat16)
     try:
         splitter = _finished(splitting.train([case.scene], teaching))
     except ValueError:
         return case.nuclei.best
     return _split(splitter, case)
-
-
-def _changed(teaching: Teaching, seed: int, steps: int) -> Teaching:
-    changes: dict[str, Any] = {"seed": seed, "n_steps": steps}
-    return Teaching(teachers=teaching.teachers, trust=teaching.trust, **changes)
 
 
 def _finished(training: Any) -> splitting.Splitter:

@@ -40,6 +40,8 @@ class Teaching:
     """Share of an average that each step keeps."""
     trust: float = 1.0
     """Weight of what the averages teach."""
+    bfloat16: bool = False
+    """Half the time on processors that can multiply such numbers, more on those that cannot."""
     seed: int = 0
     device: str = "auto"
 
@@ -94,7 +96,7 @@ def _train(scenes: Sequence[Scene], teaching: Teaching, device: torch.device) ->
     generator = torch.Generator().manual_seed(teaching.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(teaching.seed)
-        students = [Network().to(device) for _ in range(1 + mutual)]
+        students = [Network(teaching.bfloat16).to(device) for _ in range(1 + mutual)]
     means = [copy.deepcopy(student).requires_grad_(False).eval() for student in students]
     optimisers = [
         torch.optim.AdamW(student.parameters(), teaching.learning_rate, weight_decay=1e-4)
