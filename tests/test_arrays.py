@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_mmtseg.arrays import Frames, Scaling
+from napari_mmtseg.arrays import Frames
+from napari_mmtseg.scaling import Scaling
 
 
 @pytest.mark.parametrize(

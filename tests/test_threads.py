@@ -11,6 +11,7 @@ import torch
 from napari_mmtseg import IIC, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, segment, train
 from napari_mmtseg.grouping import group_objects
 from napari_mmtseg.methods import ObjectIIC
+from napari_mmtseg.segmentation import segment_steps
 
 N_THREADS = 8
 METHODS = [
@@ -76,3 +77,12 @@ def test_threads_leave_what_is_warned_of_alone():
     before = list(warnings.filters)
     at_once(lambda: [segment(image, Felzenszwalb(), axes="CYX") for _ in range(5)])
     assert warnings.filters == before
+
+
+def test_a_run_that_is_given_up_while_labelling_leaves_no_thread_behind(gray):
+    stack = np.stack([gray] * 6)
+    run = segment_steps(stack, KMeans(n_labels=2, n_restarts=1), axes="ZYX")
+    assert any(step.phase == "labelling" for step in run)
+    assert threading.active_count() > 1
+    run.close()
+    assert not [one for one in threading.enumerate() if one.name.startswith("ThreadPool")]

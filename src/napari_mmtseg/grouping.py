@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import find_objects
 from skimage.transform import resize
 
-from napari_mmtseg.arrays import Frames, Scaling
+from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import OnStep, Run, drain
 from napari_mmtseg.methods import ObjectIIC
+from napari_mmtseg.scaling import Scaling
 
 _SIDE = 32
 """Side of the squares that the network sees, in its own pixels."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -12,10 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg import engine, memory
-from napari_mmtseg.arrays import Frames, Region, Scaling, grid, grown, is_lazy, within
+from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
+from napari_mmtseg.finding import object_steps
 from napari_mmtseg.labels.pieces import pieces
+from napari_mmtseg.labels.specks import without_specks
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
+
+_STRIP_VALUES = 2**18
+"""So many scaled values stay in a processor's cache."""
+_AT_ONCE = 2
+"""So many tiles: one is in the parts that use all processors while the other is not."""
 
 Clusters = NDArray[np.int16]
 """0..K - 1, or -1 where a pixel is not finite or masked."""
@@ -32,6 +42,12 @@ class Trained(Protocol):
     def weights(self) -> Weights: ...
     @property
     def n_clusters(self) -> int: ...
+    @property
+    def objects(self) -> NDArray[np.int64]: ...
+    @property
+    def contrast(self) -> NDArray[np.float64]: ...
+    @property
+    def diameter_px(self) -> float: ...
     def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]: ...
 
 
@@ -69,6 +85,8 @@ class Labeller:
         self.factor = factor = self._predictor.factor
         self.tile_px = tuple(n * f for n, f in zip(self._predictor.side, factor, strict=True))
         self.halo_px = tuple(n * f for n, f in zip(self._predictor.halo, factor, strict=True))
+        least = int(getattr(model.method, "smallest_px", 0))
+        self._least_px = least if math.prod(factor) < least else 0  # a vote alone is no speck
 
     def tiles(self, frames: Frames) -> Iterator[tuple[int, Region]]:
         """List the tiles of all frames."""
@@ -96,30 +114,79 @@ class Labeller:
         """
         factor = self.factor
         read = grown(tile, self.halo_px, frames.frame_shape)
-        pixels, valid = self._scaling.apply(frames.read(index, read))
         place = within(tile, read)
         inner = tuple(
             slice(one.start // f, -(-one.stop // f)) for one, f in zip(place, factor, strict=True)
         )
         shape = tuple(one.stop - one.start for one in tile)
         lies = Tile(inner, shape, tuple(one.start for one in read))
-        found, doubt = self._predictor.find(self._predictor.reduce(pixels), lies, self._label_of)
+        with memory.kept():
+            pixels, valid = self._reduced(frames.read(index, read))
+            found, doubt = self._predictor.find(pixels, lies, self._label_of)
         there = valid[place]
         if mask is not None:
             there = there & (np.asarray(frames.frame_of(mask, index)[tile]) != 0)
-        clusters = found.astype(np.int16)
+        clusters = found.astype(np.int16, copy=False)
         if not there.all():
             clusters[~there] = -1
             if doubt is not None:
                 doubt = np.where(there, doubt, np.float32(0))
-        return Found(index, tile, clusters, doubt)
+        ends = [
+            (one.start == 0, one.stop == n) for one, n in zip(tile, frames.frame_shape, strict=True)
+        ]
+        return Found(index, tile, without_specks(clusters, self._least_px, ends), doubt)
+
+    def _reduced(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Scale pixels (C, *spatial) and reduce them, some rows at a time: they take most memory.
+
+        Returns
+        -------
+        pixels : (C, *votes) float32 array
+        valid : (*spatial) bool array
+        """
+        if max(self.factor) == 1:
+            pixels, valid = self._scaling.apply(part)
+            return self._predictor.reduce(pixels), valid
+        row = part[:, 0].size
+        rows = -(-_STRIP_VALUES // (row * self.factor[0])) * self.factor[0]
+        small, valid = [], np.empty(part.shape[1:], bool)
+        for top in range(0, part.shape[1], rows):
+            scaled, valid[top : top + rows] = self._scaling.apply(part[:, top : top + rows])
+            small.append(self._predictor.reduce(scaled))
+        return np.concatenate(small, axis=1), valid
+
+    def find_all(self, frames: Frames, mask: Any = None) -> Iterator[Found]:
+        """Find the clusters of all tiles in their order, some of the next ones meanwhile.
+
+        Some of the work on a tile cannot use several processors.
+        """
+        waiting: deque[Future[Found]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            try:
+                for index, tile in self.tiles(frames):
+                    waiting.append(pool.submit(self.find, frames, index, tile, mask))
+                    if len(waiting) > _AT_ONCE:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for one in waiting:
+                    one.cancel()
 
     def region(
         self, frames: Frames, index: int, region: Region | None = None, mask: Any = None
     ) -> Clusters:
         """Find the clusters of any region of a frame: those of the tiles that it touches."""
+        return self.look(frames, index, region, mask).clusters
+
+    def look(
+        self, frames: Frames, index: int, region: Region | None = None, mask: Any = None
+    ) -> Found:
+        """Find the clusters of any region of a frame, with the uncertainty if there is one."""
         region = region or tuple(slice(0, n) for n in frames.frame_shape)
-        clusters = np.empty([one.stop - one.start for one in region], np.int16)
+        shape = [one.stop - one.start for one in region]
+        clusters = np.empty(shape, np.int16)
+        doubt = None if self._label_of is None else np.empty(shape, np.float32)
         with memory.kept():
             for tile in grid(frames.frame_shape, self.tile_px):
                 both = tuple(
@@ -127,9 +194,12 @@ class Labeller:
                     for a, b in zip(tile, region, strict=True)
                 )
                 if all(one.start < one.stop for one in both):
-                    found = self.find(frames, index, tile, mask).clusters
-                    clusters[within(both, region)] = found[within(both, tile)]
-        return clusters
+                    found = self.find(frames, index, tile, mask)
+                    here, there = within(both, region), within(both, tile)
+                    clusters[here] = found.clusters[there]
+                    if doubt is not None and found.uncertainty is not None:
+                        doubt[here] = found.uncertainty[there]
+        return Found(index, region, clusters, doubt)
 
 
 @dataclass(frozen=True)
@@ -146,9 +216,13 @@ class Segmentation:
     model: Any
     """The `Model`; None for methods whose regions are local: their clusters are the regions, by
     size."""
+    objects: NDArray[np.int32] | None = None
+    """The objects, if the method's output is these."""
 
     def labels(self, n_labels: int | None = None) -> Any:
         """Return the labels, merged to n_labels if given; nothing is computed anew.
+
+        Objects stay as they are, whatever the number of labels.
 
         Raises
         ------
@@ -162,6 +236,8 @@ class Segmentation:
                     "learns nothing that tells which ones belong together"
                 )
             return self.clusters + np.int32(1)
+        if self.objects is not None:
+            return self.objects
         return labelled(self.clusters, self.model.label_of(n_labels), self.method, self.frame_axes)
 
 
@@ -172,6 +248,7 @@ def label_steps(
     *,
     label_of: NDArray[np.int64] | None = None,
     uncertain: bool = True,
+    spacing: Sequence[float] | None = None,
 ) -> Run[Segmentation]:
     """Label an image with a model, one tile a step; a lazy image without any.
 
@@ -188,6 +265,8 @@ def label_steps(
         The label of each cluster that the uncertainty is about; by default the model's.
     uncertain : bool
         Whether the uncertainty is wanted.
+    spacing : sequence of three numbers, optional
+        The voxel's size along Z, Y and X, for objects.
 
     Raises
     ------
@@ -197,6 +276,7 @@ def label_steps(
     uncertain = uncertain and model.method.has_uncertainty
     label_of = model.label_of() if label_of is None else label_of
     labeller = Labeller(model, label_of=label_of if uncertain else None)
+    check_output(model.method, frames.data)
     if is_lazy(frames.data):
         clusters = lazy_clusters(labeller, frames, mask)
         doubt = lazy_uncertainty(labeller, frames, mask) if uncertain else None
@@ -207,15 +287,17 @@ def label_steps(
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
     total = labeller.count(frames)
     with memory.kept():
-        for number, (index, tile) in enumerate(labeller.tiles(frames), start=1):
-            found = labeller.find(frames, index, tile, mask)
-            frames.frame_of(clusters, index)[tile] = found.clusters
+        for number, found in enumerate(labeller.find_all(frames, mask), start=1):
+            frames.frame_of(clusters, found.frame)[found.region] = found.clusters
             if doubt is not None:
-                frames.frame_of(doubt, index)[tile] = found.uncertainty
+                frames.frame_of(doubt, found.frame)[found.region] = found.uncertainty
             step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
             if (yield step):
                 break
-    return Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
+    objects = None
+    if output_of(model.method) == "objects":
+        objects = yield from object_steps(model, frames, clusters, spacing)
+    return Segmentation(clusters, doubt, model.method, frames.frame_axes, model, objects)
 
 
 def labelled(
@@ -227,23 +309,29 @@ def labelled(
         labels = clusters.map_blocks(lambda block: table[block], dtype=np.int32)
     else:
         labels = table[clusters]
-    if getattr(method, "output", "classes") == "classes":
+    if output_of(method) != "areas":
         return labels
     check_output(method, labels)
     return pieces(labels, frame_axes)
 
 
+def output_of(method: Method) -> str:
+    """Return what labels stand for: classes, areas or objects."""
+    return str(getattr(method, "output", "classes"))
+
+
 def check_output(method: Method, image: Any) -> None:
-    """Refuse to find the areas of a lazy image.
+    """Refuse to find the areas or objects of a lazy image.
 
     Raises
     ------
     ValueError
     """
-    if is_lazy(image) and method.trains and getattr(method, "output", "classes") != "classes":
+    output = output_of(method)
+    if is_lazy(image) and method.trains and output != "classes":
         raise ValueError(
-            "Areas of a lazy image are not known before all of it is labelled: ask for "
-            "output='classes', or hand the image over as a numpy array"
+            f"{output.capitalize()} of a lazy image are not known before all of it is labelled: "
+            "ask for output='classes', or hand the image over as a numpy array"
         )
 
 

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine, saving
-from napari_mmtseg.arrays import Frames, Scaling, several
+from napari_mmtseg.arrays import Frames, several
 from napari_mmtseg.engine import Learned, drain
 from napari_mmtseg.engine.merging import cut, fewest, merges
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
-from napari_mmtseg.labelling import Labeller, label_steps, labelled
+from napari_mmtseg.labelling import Labeller, label_steps
+from napari_mmtseg.labels.seeking import nothing_sought
 from napari_mmtseg.reading import check_classes
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import check_alike
 
@@ -54,6 +56,12 @@ class Model:
         The merges, as `engine.merging.merges` gives them for the clusters in use.
     labels : (K,) int64 array
         The label of each cluster, fixed when training ended.
+    objects : (K,) int64 array
+        1 for the clusters that objects are made of; all 0 if the method's output is not objects.
+    contrast : (C + 1,) float64 array
+        Weight of each channel, and what is added, for about 0 on the ground and 1 on objects.
+    diameter : (1,) float64 array
+        Of a typical object, in pixels of the plane, as measured; 0 if there is none.
     """
 
     method: Method
@@ -66,6 +74,9 @@ class Model:
     groups: NDArray[np.int64] = field(repr=False)
     order: NDArray[np.int64] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)
+    objects: NDArray[np.int64] = field(repr=False)
+    contrast: NDArray[np.float64] = field(repr=False)
+    diameter: NDArray[np.float64] = field(repr=False)
 
     @classmethod
     def of(cls, method: Method, scaling: Scaling, is_rgb: bool, learned: Learned) -> Model:
@@ -76,9 +87,9 @@ class Model:
         used = _used(sizes, classes)
         order = merges(colours[used], sizes[used], classes[used], groups[used])
         nothing = np.zeros(len(sizes), np.int64)
-        model = cls(
-            method, scaling, is_rgb, weights, colours, sizes, classes, groups, order, nothing
-        )
+        known = (weights, colours, sizes, classes, groups, order, nothing)
+        sought = nothing_sought(*colours.shape)
+        model = cls(method, scaling, is_rgb, *known, *sought)
         return replace(model, labels=model._merged(model._automatic()))
 
     @property
@@ -100,6 +111,11 @@ class Model:
     def halo_px(self) -> tuple[int, ...]:
         """How far beyond its tile a pixel's label depends on the image, along each axis."""
         return Labeller(self).halo_px
+
+    @property
+    def diameter_px(self) -> float:
+        """Diameter of a typical object, in pixels of the plane: as set, or else as measured."""
+        return getattr(self.method, "diameter_px", 0.0) or float(self.diameter[0])
 
     def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]:
         """Return the label of each cluster, numbered from 1 by size.
@@ -203,9 +219,11 @@ class Model:
         """
         frames = self.frames(image, axes, spacing)
         label_of = self.label_of(n_labels)
-        run = label_steps(self, frames, label_of=label_of, uncertain=return_uncertainty)
+        run = label_steps(
+            self, frames, label_of=label_of, uncertain=return_uncertainty, spacing=spacing
+        )
         result = drain(run)
-        labels: Labels = labelled(result.clusters, label_of, self.method, result.frame_axes)
+        labels: Labels = result.labels(n_labels)
         return (labels, result.uncertainty) if return_uncertainty else labels
 
     def with_classes(
@@ -268,7 +286,13 @@ class Model:
         classes = name_clusters(counts, names, self.colours, self.sizes, self.groups)
         weights = engine.regrouped(self.weights, self.method, classes)
         learned = Learned(weights, self.colours, self.sizes, classes, self.groups)
-        return Model.of(self.method, self.scaling, self.is_rgb, learned)
+        named = Model.of(self.method, self.scaling, self.is_rgb, learned)
+        if not self.objects.any():
+            return named
+        # The class that most of what were objects has got.
+        share = np.bincount(classes, weights=self.objects * np.maximum(self.sizes, 1))
+        objects = (classes == share.argmax()).astype(np.int64)
+        return replace(named, objects=objects, contrast=self.contrast, diameter=self.diameter)
 
     def draft(self) -> Model:
         """Return a copy that leaves out what only refines the labels, for a passing look."""

@@ -9,14 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mmtseg.arrays import Frames, Region, Sample, Scaling, grid, several
+from napari_mmtseg.arrays import Frames, Region, Sample, grid, several
+from napari_mmtseg.levels import Coarse
 from napari_mmtseg.methods import METHODS, Kanezaki
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 
 _SAMPLE_VALUES = 8_000_000
 _FRAME_VALUES = 16_000_000
 """A frame of more is not read whole, but in windows."""
 _WINDOW_PX = 512
+_RANGE_VALUES = 1_000_000
+"""The range of intensities is measured on so many where the rest is read from a coarser level."""
 LARGEST_CLASS = 2**31 - 1
 """Labels are 32-bit numbers, and a class is a label."""
 
@@ -101,9 +105,17 @@ def images_of(
 
 
 def read_sample(
-    images: list[Frames], method: Method, beside: Beside, spacing: tuple[float, ...] = ()
+    images: list[Frames],
+    method: Method,
+    beside: Beside,
+    spacing: tuple[float, ...] = (),
+    reduction: tuple[int, ...] = (),
 ) -> tuple[Sample, Scaling]:
     """Read and scale windows chosen at random, all if they are few, and every painted one.
+
+    With a working reduction, along each axis, an image of several levels is read from the coarsest
+    one that serves it, each of its pixels repeated. The range of intensities is that of the image
+    all the same, since means vary less than pixels.
 
     Raises
     ------
@@ -119,8 +131,7 @@ def read_sample(
     chosen = [windows[i] for i in sorted(order[:count])]
     if beside.mask is not None:
         chosen = _uncovered(images[0], beside.mask, chosen, windows)
-    raw = [images[one.image].read(one.frame, one.region) for one in chosen]
-    scaling = Scaling.fit(raw, method.intensity, shared=images[0].is_rgb)
+    raw, scaling = _read(images, chosen, method, reduction)
     scaled = [scaling.apply(part) for part in raw]
     pixels, valid = [list(part) for part in zip(*scaled, strict=True)]
     if beside.mask is not None:
@@ -155,6 +166,37 @@ def read_sample(
         spacing,
     )
     return sample, scaling
+
+
+def _read(
+    images: list[Frames], chosen: list[Window], method: Method, reduction: tuple[int, ...]
+) -> tuple[list[NDArray[Any]], Scaling]:
+    """Read windows, and measure the range of their intensities."""
+    coarse = [Coarse(frames, reduction or (1,) * len(frames.frame_shape)) for frames in images]
+    raw: dict[int, NDArray[Any]] = {}
+    shown: set[int] = set()
+    room = _RANGE_VALUES
+    for number in np.random.default_rng(method.seed).permutation(len(chosen)).tolist():
+        one = chosen[number]
+        if room > 0 or one.image not in shown or not coarse[one.image].serves(one.region):
+            raw[number] = images[one.image].read(one.frame, one.region)
+            shown.add(one.image)
+            room -= raw[number].size
+    scaling = Scaling.fit([raw[i] for i in sorted(raw)], method.intensity, shared=images[0].is_rgb)
+    left = [number for number in range(len(chosen)) if number not in raw]
+    unlike = set()
+    for number in raw if left else ():
+        one = chosen[number]
+        level = coarse[one.image]
+        if level.serves(one.region) and not level.is_mean(
+            one.frame, one.region, raw[number], scaling.high - scaling.low
+        ):
+            unlike.add(one.image)
+    for number in left:
+        one = chosen[number]
+        source = images[one.image] if one.image in unlike else coarse[one.image]
+        raw[number] = source.read(one.frame, one.region)
+    return [raw[number] for number in range(len(chosen))], scaling
 
 
 def check_classes(painted: NDArray[Any]) -> NDArray[Any]:

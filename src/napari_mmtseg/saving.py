@@ -12,11 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from napari_mmtseg import engine
-from napari_mmtseg.arrays import Scaling
 from napari_mmtseg.engine import Array
 from napari_mmtseg.files import write_whole
 from napari_mmtseg.methods import method_from_dict
 from napari_mmtseg.reading import LARGEST_CLASS
+from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.tensors import DIGEST, Arrays, Part, pack, parts_of, unpack_arrays, unpack_header
 
@@ -37,6 +37,9 @@ def arrays_of(method: Method, is_rgb: bool) -> dict[str, Array]:
         "groups": Array("I64", ("K",), 0, LARGEST_CLASS),
         "order": Array("I64", ("M", 2), 0, _LONGEST["K"] - 1),
         "labels": Array("I64", ("K",), 1, LARGEST_CLASS),
+        "objects": Array("I64", ("K",), 0, 1),
+        "contrast": Array("F64", ("C + 1",)),
+        "diameter": Array("F64", (1,), 0, 1e6),
         **{f"weights/{name}": one for name, one in engine.arrays(method, is_rgb).items()},
     }
 
@@ -170,6 +173,7 @@ def _check_shapes(parts: Sequence[Part], method: Method, is_rgb: Any) -> None:
     axes = shapes.get("weights/spacing", (2,))
     lengths["A"] = 3 if axes == (3,) else 2
     lengths["C + A"] = lengths["C"] + lengths["A"]
+    lengths["C + 1"] = lengths["C"] + 1
     lengths["M"] = math.prod(shapes["order"]) // 2
     for name, kind, shape in parts:
         known = declared.get(_declared_name(name))

@@ -5,31 +5,29 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from napari_mmtseg import engine, memory
-from napari_mmtseg.arrays import Frames, Region, is_lazy
+from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
-from napari_mmtseg.labelling import Labeller, Segmentation, check_output, label_steps
+from napari_mmtseg.labelling import Segmentation, check_output, label_steps, output_of
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.model import Labels, Model, Uncertainty
 from napari_mmtseg.reading import Beside, images_of, read_sample
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative, works_in_volumes
+from napari_mmtseg.surveying import seek_objects, survey
 
 R = TypeVar("R")
 
 _BYTES_A_PIXEL = 350
 """What growing regions takes, as measured on 4096 x 4096 RGB."""
 _MUCH = 1_500_000_000
-_SURVEYED_VOTES = 2**20
-_SURVEYED_SIDE = {2: 512, 3: 64}
-"""Votes along each axis of a window, where not everything is surveyed."""
 
 
 @overload
@@ -203,7 +201,9 @@ def train_steps(
     beside = Beside.check(images, method, scribbles, mask, superpixels)
     _check_initial(initial)
     size = relative(spacing)[-len(images[0].frame_shape) :]
-    sample, scaling = read_sample(images, method, beside, size if volumes else (1.0, 1.0))
+    size = size if volumes else (1.0, 1.0)
+    reduction = engine.working_reduction(method, images[0].frame_shape, size)
+    sample, scaling = read_sample(images, method, beside, size, reduction)
 
     def as_model(learned: Learned) -> Model:
         return Model.of(method, scaling, images[0].is_rgb, learned)
@@ -217,10 +217,13 @@ def train_steps(
             learned: Learned = end.value
             break
         sent = yield dataclasses.replace(step, snapshot=partial(_then, as_model, step.snapshot))
-    sizes = _survey(as_model(learned), images, beside.mask)
+    sizes = survey(as_model(learned), images, beside.mask)
     model = as_model(learned._replace(sizes=sizes) if sizes.any() else learned)
     if beside.scribbles is not None and method.named_by_scribbles:
         model = model.with_classes(images[0].data, beside.scribbles, axes=images[0].axes)
+    if output_of(method) == "objects":
+        sought = seek_objects(model, images, beside.mask, spacing)
+        model = dataclasses.replace(model, **sought._asdict())
     return model
 
 
@@ -270,7 +273,7 @@ def predict_steps(
     """Label an image with a model step by step, one tile a step."""
     frames = model.frames(image, axes, spacing)
     side = Beside.check([frames], model.method, None, mask).mask
-    return (yield from label_steps(model, frames, side, uncertain=uncertain))
+    return (yield from label_steps(model, frames, side, uncertain=uncertain, spacing=spacing))
 
 
 def checked(method: Any) -> Method:
@@ -299,48 +302,6 @@ def _check_initial(initial: Weights | None) -> None:
                 f"The initial weights (initial) must be arrays of numbers, got {name}={value!r}: "
                 "give an array, or leave it out to start from random weights"
             )
-
-
-def _survey(model: Model, images: list[Frames], mask: Any) -> NDArray[np.int64]:
-    """Count the pixels of each cluster, in everything or in windows spread evenly over it."""
-    labeller = Labeller(model)
-    tiles = [(frames, *one) for frames in images for one in labeller.tiles(frames)]
-    factor = math.prod(labeller.factor)
-    area = sum(math.prod(s.stop - s.start for s in tile) for _, _, tile in tiles) / factor
-    if area > _SURVEYED_VOTES:
-        tiles = list(_spread(tiles, labeller.factor))
-    sizes = np.zeros(len(model.sizes), np.int64)
-    for frames, index, tile in tiles:
-        clusters = labeller.find(frames, index, tile, mask).clusters
-        sizes += np.bincount(clusters[clusters >= 0], minlength=len(sizes))
-    return sizes
-
-
-def _spread(
-    tiles: list[tuple[Frames, int, Region]], factor: tuple[int, ...]
-) -> Iterator[tuple[Frames, int, Region]]:
-    """Cut a window out of each of a few tiles, at its start, middle and end in turn."""
-    side = _SURVEYED_SIDE[len(factor)]
-    window = math.prod(
-        min(side, -(-(s.stop - s.start) // f)) for s, f in zip(tiles[0][2], factor, strict=True)
-    )
-    count = min(len(tiles), max(1, _SURVEYED_VOTES // window))
-    for number in range(count):
-        frames, index, tile = tiles[(2 * number + 1) * len(tiles) // (2 * count)]
-        yield (
-            frames,
-            index,
-            tuple(
-                _inner(one, side * f, f, (number + axis) % 3)
-                for axis, (one, f) in enumerate(zip(tile, factor, strict=True))
-            ),
-        )
-
-
-def _inner(whole: slice, length: int, factor: int, third: int) -> slice:
-    room = max(0, whole.stop - whole.start - length)
-    start = whole.start + room * third // 2 // factor * factor
-    return slice(start, min(start + length, whole.stop))
 
 
 def _region_steps(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_mmtseg.chunks import Guarded
+from napari_mmtseg.levels import Levels
 
 if TYPE_CHECKING:
     import zarr
@@ -40,6 +41,11 @@ class StoredImage:
     scale: tuple[tuple[float, ...], ...]
     translate: tuple[tuple[float, ...], ...]
     units: tuple[str | None, ...]
+
+    @property
+    def pixels(self) -> Levels | Guarded:
+        """The image as `train` takes it, with its coarser levels if it has some."""
+        return Levels(self.levels) if len(self.levels) > 1 else self.levels[0]
 
 
 def open_image(

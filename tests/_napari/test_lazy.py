@@ -13,11 +13,12 @@ from numpy.testing import assert_array_equal
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 
-from napari_mmtseg import KMeans, segment, train
+from napari_mmtseg import MMT, KMeans, segment, train
 from napari_mmtseg._napari.compare import CompareWidget
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.serving import Serve
-from napari_mmtseg._napari.widgets import KMeansWidget
+from napari_mmtseg._napari.widgets import KMeansWidget, MMTWidget
+from napari_mmtseg.levels import Levels
 from napari_mmtseg.stores import open_image
 from napari_mmtseg.writing import write_labels
 
@@ -86,6 +87,25 @@ def test_planes_are_labelled_where_one_looks_bit_for_bit(viewer, widget, qtbot, 
     assert not layer.editable
 
 
+@pytest.mark.parametrize("kind", ["lazy", "whole"])
+def test_a_multiscale_layer_gets_the_labels_of_its_levels(viewer, widget, qtbot, kind, monkeypatch):
+    fine = np.random.default_rng(0).integers(0, 90, (4200, 4000), np.uint8)
+    fine[1000:2500, 500:3000] += 120  # too large to be read whole
+    coarse = fine.reshape(2100, 2, 2000, 2).mean((1, 3)).astype(np.uint8)
+    levels = [fine, coarse]
+    if kind == "lazy":
+        levels = [dask.array.from_array(one, chunks=1000) for one in levels]
+    viewer.add_image(levels, name="levels", multiscale=True, contrast_limits=(0, 255))
+    run(widget, qtbot)
+    shown = np.asarray(viewer.layers["levels k-means"].data)
+    assert_array_equal(shown, np.asarray(segment(Levels(levels), METHOD)))
+    widget.copy_as_python()
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    names: dict = {}
+    exec(compile(QGuiApplication.clipboard().text(), "script", "exec"), names)
+    assert_array_equal(np.asarray(names["labels"]), shown)
+
+
 def test_masked_volumes_with_channels_are_shown_plane_by_plane(viewer, widget, qtbot, stack):
     image = dask.array.from_array(np.stack([stack, 255 - stack], axis=1), chunks=(1, 1, 25, 25))
     mask = np.ones(stack.shape, np.uint8)
@@ -129,6 +149,45 @@ def test_a_new_process_goes_on_where_another_was_ended(viewer, widget, qtbot, st
     process._child.process.kill()
     qtbot.waitUntil(lambda: process._child is None, timeout=SECONDS)
     shown(viewer, qtbot, layer, 2, expected[2])
+
+
+def test_the_uncertainty_of_a_lazy_layer_is_found_where_one_looks(viewer, qtbot, stack):
+    widget = MMTWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.form.show_method(MMT(n_iterations=4, width=8))
+    widget.uncertainty.setChecked(True)
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    viewer.dims.set_current_step(0, 3)
+    run(widget, qtbot)
+    layer, doubt = viewer.layers["lazy MMT"], viewer.layers["lazy MMT uncertainty"]
+    expected, doubts = widget.model.predict(stack, axes="ZYX", return_uncertainty=True)
+    assert doubts.any()
+    assert_array_equal(doubt.data[3], doubts[3])
+    shown(viewer, qtbot, layer, 5, expected[5])
+    assert_array_equal(doubt.data[5], doubts[5])
+    viewer.layers.remove(layer)
+    shown(viewer, qtbot, doubt, 0, doubts[0])
+    widget.panel.close_process()
+
+
+@pytest.mark.parametrize("end", ["the layer is deleted", "the window is closed"])
+def test_a_lazy_result_outlives_the_widget_and_leaves_no_process(viewer, widget, qtbot, stack, end):
+    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
+    run(widget, qtbot)
+    layer, first = viewer.layers["lazy k-means"], widget.panel.process._child.process
+    model, results = widget.model, widget.lazy
+    viewer.window.remove_dock_widget(widget)
+    assert first.wait(10) is not None
+    expected = model.predict(stack, axes="ZYX")
+    for plane in (5, 0):
+        shown(viewer, qtbot, layer, plane, expected[plane])
+    second = results._process._child.process
+    assert second.poll() is None
+    if end == "the layer is deleted":
+        viewer.layers.remove(layer)
+    else:
+        viewer.close()
+    qtbot.waitUntil(lambda: second.poll() is not None, timeout=10_000)
 
 
 def test_a_plane_that_cannot_be_read_says_why(viewer, widget, qtbot, stack, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ def found(responses, weakest_border=0.7, spacing=None):
     """Find the regions and bring them to the resolution of the responses."""
     factors = halving(responses.ndim - 1, spacing)
     small = pooled_grid(torch.from_numpy(responses), factors)
-    labels = regions(small, weakest_border, spacing).numpy()
+    labels = regions(small, weakest_border, spacing).labels
     for axis, factor in enumerate(factors):
         labels = labels.repeat(factor, axis=axis)
     return labels[tuple(slice(n) for n in responses.shape[1:])]

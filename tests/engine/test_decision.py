@@ -6,9 +6,12 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.nn import functional
 
-from napari_mmtseg.engine.refine import refined
-from napari_mmtseg.engine.refine.decision import decide, disagreement, pooled
-from napari_mmtseg.engine.refine.windows import doubled_smoothly
+from napari_mmtseg.engine.refine import refined, voting_grid
+from napari_mmtseg.engine.refine.borders import Regions
+from napari_mmtseg.engine.refine.decision import by_label, decide, disagreement, pooled
+from napari_mmtseg.engine.refine.regional import Regional
+from napari_mmtseg.engine.refine.sharpening import favoured
+from napari_mmtseg.engine.refine.windows import doubled_smoothly, pooled_grid
 
 
 @pytest.fixture
@@ -42,13 +45,14 @@ def test_the_winner_in_a_volume_is_that_of_its_enlarged_votes(votes, factor, sha
 
 def test_disagreement_is_the_variation_distance_between_the_voters_labels():
     voters = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])[:, :, None, None].expand(-1, -1, 4, 4)
-    found = disagreement(voters, (2, 2), (7, 8), np.array([1, 5, 1]))
+    apart = by_label(voters[0] - voters[1], np.array([1, 5, 1]))
+    found = disagreement(apart, (2, 2), (7, 8))
     assert_allclose(found, np.full((7, 8), 0.1), atol=1e-6)
 
 
 def test_regions_vote_by_their_mean(votes):
     where = torch.arange(17 * 13).view(17, 13) // 40
-    found = pooled(votes[:, 3], where)
+    found = pooled(votes[:, 3], where.numpy())
     for region in range(6):
         here = where == region
         want = votes[:, 3][:, here].mean(1, keepdim=True).expand(-1, int(here.sum()))
@@ -70,19 +74,49 @@ def test_a_volume_goes_through_the_whole_stage(spacing):
     truth = torch.zeros(16, 48, 48, dtype=torch.int64)
     truth[4:12, 12:36, 12:36] = 1
     voters = torch.stack([0.1 + 0.8 * (truth == k) for k in (0, 1)])[None].repeat(2, 1, 1, 1, 1)
+    factors = voting_grid(0.1, 3, spacing)
+    assert factors == (2 if spacing[0] < 2 else 1, 2, 2)
+    smaller = torch.stack([pooled_grid(one, factors) for one in voters])
     found = refined(
-        voters,
+        smaller,
         truth[None].float(),
         torch.tensor([0, 1]),
         vote_border=0.1,
         radius=(2, 4, 4),
         spacing=spacing,
     )
-    assert_array_equal(decide(found.votes, (1, 1, 1), (16, 48, 48)), truth.numpy())
-    factors = (2 if spacing[0] < 2 else 1, 2, 2)
-    assert found.reduction == factors
-    unsure = disagreement(found.voters, factors, (16, 48, 48), np.array([1, 2]))
+    whole = tuple(slice(0, n) for n in truth.shape)
+    assert_array_equal(found.clusters(whole, (1, 1, 1), truth.shape), truth.numpy())
+    part = (slice(3, 9), slice(7, 30), slice(20, 41))
+    want = truth.numpy()[part]
+    assert_array_equal(found.clusters(part, (1, 1, 1), want.shape), want)
+    seen = tuple(slice(0, n) for n in smaller.shape[2:])
+    unsure = found.uncertainty(seen, factors, truth.shape, np.array([1, 2]))
     assert unsure.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("factors", "shape"), [((2, 2), (31, 44)), ((2, 2, 2), (9, 14, 17)), ((1, 2, 2), (6, 15, 12))]
+)
+@pytest.mark.parametrize("groups", [[0] * 6, [0, 1, 0, 1, 1, 0]])
+def test_regions_have_the_winners_of_their_smooth_votes(factors, shape, groups):
+    random = torch.Generator().manual_seed(2)
+    small = [-(-n // f) for n, f in zip(shape, factors, strict=True)]
+    labels = torch.randint(5, small, generator=random)
+    table = torch.rand(5, 6, generator=random)
+    regional = Regional(Regions(labels.numpy(), table.numpy()), np.array(groups), factors, shape)
+    totals = regional.totals()
+    wanted = favoured(regional.votes(), torch.tensor(groups), totals).argmax(0).numpy()
+    for seen in (tuple(slice(0, n) for n in shape), tuple(slice(1, n - 2) for n in shape)):
+        won = totals[:, *seen].argmax(0).numpy()
+        assert_array_equal(regional.winners(won, seen), wanted[seen])
+
+
+@pytest.mark.parametrize("factors", [(2, 2), (3, 1), (1, 4), (8, 8)])
+def test_boxes_are_averaged_as_pytorch_does(factors):
+    values = torch.rand(3, 21, 30, generator=torch.Generator().manual_seed(3))
+    want = functional.avg_pool2d(values, factors, ceil_mode=True, count_include_pad=False)
+    torch.testing.assert_close(pooled_grid(values, factors), want)
 
 
 def test_one_winner_everywhere_is_enlarged_too():

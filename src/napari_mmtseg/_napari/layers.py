@@ -44,8 +44,14 @@ def axes_choices(layer: Image) -> list[str]:
 
 def data_of(layer: Image | Labels) -> Any:
     """Return a layer's array, of several levels the finest."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    return getattr(data, "__wrapped__", data)  # napari hands plugins a proxy of what is not numpy's
+    return levels_of(layer)[0]
+
+
+def levels_of(layer: Image | Labels) -> list[Any]:
+    """Return a layer's arrays, the finest first."""
+    levels = layer.data if layer.multiscale else [layer.data]
+    # napari hands plugins a proxy of what is not numpy's
+    return [getattr(one, "__wrapped__", one) for one in levels]
 
 
 def check(layers: Sequence[Image], axes: str) -> None:
@@ -67,7 +73,7 @@ def check(layers: Sequence[Image], axes: str) -> None:
 
 
 def take(layers: Sequence[Image], axes: str) -> Source:
-    """Take the pixels of one layer, or of several of one shape as channels.
+    """Take the pixels of one layer, with its levels, or of several of one shape as channels.
 
     Parameters
     ----------
@@ -81,6 +87,9 @@ def take(layers: Sequence[Image], axes: str) -> Source:
     MemoryError
         If there is no room for a copy.
     """
+    if len(layers) == 1 and layers[0].multiscale:
+        levels = levels_of(layers[0])
+        return sources.Levelled([sources.take(level, layers[0].name) for level in levels])
     parts = [sources.take(data_of(one), one.name) for one in layers]
     if len(parts) == 1:
         return parts[0]
@@ -118,7 +127,8 @@ def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> No
     pixels = prod(shape_of(layers, axes))
     # Clusters here and in the training process, labels here; uncertainty here and there.
     needed = pixels * (12 + 8 * uncertainty)
-    copied = [data for data in map(data_of, layers) if sources.in_memory(data)]
+    taken = levels_of(layers[0]) if len(layers) == 1 else map(data_of, layers)
+    copied = [data for data in taken if sources.in_memory(data)]
     needed += sum(2 * data.nbytes for data in copied)  # here and in the training process
     memory.require(needed, f"Labelling {pixels:,} pixels")
 
@@ -257,16 +267,24 @@ def result_layers(
     )
     if result.uncertainty is None:
         return layer, None
-    uncertainty = Image(
-        result.uncertainty,
+    return layer, uncertainty_layer(result.uncertainty, name, placed, metadata)
+
+
+def uncertainty_layer(
+    uncertainty: Any, name: str, placed: dict[str, Any], metadata: dict[str, Any]
+) -> Image:
+    """Make the layer of the uncertainty of a result."""
+    return Image(
+        uncertainty,
         name=f"{name} uncertainty",
+        rgb=False,
+        multiscale=False,
         colormap="inferno",
         contrast_limits=(0, 1),
         blending="additive",
         metadata=metadata,
         **placed,
     )
-    return layer, uncertainty
 
 
 def _factor(unit: Any, other: Any) -> float:

@@ -1,4 +1,4 @@
-"""Labels of which only the planes are known that were looked at."""
+"""Labels, and their uncertainty, of which only the planes are known that were looked at."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ _AHEAD = 3
 
 
 class KnownPlanes:
-    """An array-like of labels: 0 where nothing is known yet. Reading it computes nothing.
+    """An array-like that is 0 where nothing is known yet. Reading it computes nothing.
 
     Parameters
     ----------
     shape : tuple of int
         Of the labels, ending in that of a plane.
+    dtype : dtype
+        Of four bytes.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: Any = np.int32) -> None:
         self.shape = shape
         self.ndim = len(shape)
-        self.dtype = np.dtype(np.int32)
+        self.dtype = np.dtype(dtype)
         self.size = math.prod(shape)
         self.in_view: int | None = None
         """The plane that was read last."""
@@ -46,10 +48,10 @@ class KnownPlanes:
             while len(self._known) > self._room:
                 self._known.popitem(last=False)
 
-    def __getitem__(self, key: Any) -> NDArray[np.int32]:
+    def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read by whole numbers and slices what is known."""
         spans, numbered = _spans(key, self.shape)
-        found = np.zeros([len(span) for span in spans], np.int32)
+        found = np.zeros([len(span) for span in spans], self.dtype)
         if all(numbered[:-2]) and not any(numbered[-2:]):
             self._look_at(self._index([span.start for span in spans[:-2]]))
         rows, columns = (slice(one.start, _stop(one), one.step) for one in spans[-2:])
@@ -60,7 +62,7 @@ class KnownPlanes:
             pairs = list(zip(place, spans[:-2], strict=True))
             if all(i in span for i, span in pairs):
                 target = tuple(span.index(i) for i, span in pairs)
-                found[target] = self._labels(values[rows, columns])
+                found[target] = self._shown(values[rows, columns])
         return found[tuple(0 if one else slice(None) for one in numbered)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -78,34 +80,25 @@ class KnownPlanes:
             if plane in self._known:
                 self._known.move_to_end(plane)
 
-    def _labels(self, values: NDArray[Any]) -> NDArray[Any]:
+    def _shown(self, values: NDArray[Any]) -> NDArray[Any]:
         return values
 
 
-class LazyLabels(KnownPlanes):
-    """Labels that are found where one looks.
+class LazyPlanes(KnownPlanes):
+    """Planes that are found where one looks.
 
     When a single plane is read that is not known, it is asked for; `put` brings it, and whoever
     shows it reads again.
-
-    Parameters
-    ----------
-    order : Serve
-        What the planes are found with.
-    shape : tuple of int
-        Of the labels.
     """
 
-    def __init__(self, order: Serve, shape: tuple[int, ...]) -> None:
-        super().__init__(shape)
-        self.order = order
+    def __init__(self, shape: tuple[int, ...], dtype: Any = np.int32) -> None:
+        super().__init__(shape, dtype)
         self.wanted: int | None = None
         """The plane that was asked for last and is not here yet."""
         self._ask: Callable[[int], None] | None = None
         self._count = math.prod(shape[:-2])
         self._step = 0
         self._lacking: int | None = None
-        self.relabel(order.model.label_of())
 
     def show(self, plane: int, ask: Callable[[int], None]) -> None:
         """Begin to ask for planes that are not known.
@@ -119,13 +112,8 @@ class LazyLabels(KnownPlanes):
         """
         self.in_view, self._ask = plane, ask
 
-    def relabel(self, label_of: NDArray[np.int64]) -> None:
-        """Give each cluster another label."""
-        self.label_of = label_of
-        self._table = np.append(label_of, 0).astype(np.int32)  # the last one is for cluster -1
-
     def put(self, plane: int, values: NDArray[Any]) -> None:
-        """Take the clusters of a plane."""
+        """Take a plane."""
         super().put(plane, values)
         if self.wanted == plane:
             self.wanted = None
@@ -148,10 +136,6 @@ class LazyLabels(KnownPlanes):
                 self._request(plane)
                 return
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Arrive in another process as a dask array of all labels."""
-        return lazy_labels, (self.order, self.label_of)
-
     def _look_at(self, plane: int) -> None:
         if plane != self.in_view:
             self._step = 0 if self.in_view is None else plane - self.in_view
@@ -165,7 +149,33 @@ class LazyLabels(KnownPlanes):
             self.wanted = plane
             self._ask(plane)
 
-    def _labels(self, values: NDArray[Any]) -> NDArray[Any]:
+
+class LazyLabels(LazyPlanes):
+    """Labels that are found where one looks; `put` takes the clusters of a plane.
+
+    Parameters
+    ----------
+    order : Serve
+        What the planes are found with.
+    shape : tuple of int
+        Of the labels.
+    """
+
+    def __init__(self, order: Serve, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        self.order = order
+        self.relabel(order.model.label_of())
+
+    def relabel(self, label_of: NDArray[np.int64]) -> None:
+        """Give each cluster another label."""
+        self.label_of = label_of
+        self._table = np.append(label_of, 0).astype(np.int32)  # the last one is for cluster -1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Arrive in another process as a dask array of all labels."""
+        return lazy_labels, (self.order, self.label_of)
+
+    def _shown(self, values: NDArray[Any]) -> NDArray[Any]:
         labels: NDArray[np.int32] = self._table[values]
         return labels
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels
+import numpy as np
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, Signal
 
 from napari_mmtseg._napari import layers as napari_layers
-from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_labels import LazyLabels, LazyPlanes
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
 from napari_mmtseg._napari.worker import Lazily
@@ -25,7 +27,15 @@ _NUMBERS = count()
 
 
 class LazyResults(QObject):
-    """The layers whose labels are found where one looks."""
+    """The layers whose labels are found where one looks, as long as they or the window last.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    process : TrainingProcess
+        What finds them, until `outlive` is called.
+    parent : QObject
+    """
 
     _wanted = Signal(int, int)
 
@@ -36,23 +46,23 @@ class LazyResults(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._process = process
-        self._results: dict[int, tuple[Labels, LazyLabels]] = {}
+        self._alone = False
+        self._results: dict[int, _Looked] = {}
         self._told: set[int] = set()
         self._wanted.connect(self._ask)
-        process.seen.connect(self._take)
-        process.renewed.connect(self._begin_anew)
-        process.ended.connect(self._lose)
+        self._use(process)
         viewer.layers.events.removed.connect(self._removed)
 
-    def layer(
+    def layers(
         self,
         result: Lazily,
         order: Serve,
         shape: Sequence[int],
-        **placed: Any,
-    ) -> tuple[Labels, LazyLabels]:
-        """Make the Labels layer of a result.
+        name: str,
+        placed: dict[str, Any],
+        metadata: dict[str, Any],
+    ) -> tuple[Labels, LazyLabels, Image | None]:
+        """Make the Labels layer of a result, and the uncertainty layer if it is wanted.
 
         Parameters
         ----------
@@ -61,19 +71,52 @@ class LazyResults(QObject):
             With any number.
         shape : sequence of int
             Of the labels.
-        **placed
-            As for a Labels layer.
+        name, placed, metadata
+            As for `layers.result_layers`.
         """
+        self.setParent(_window_of(self))
         number = next(_NUMBERS)
-        order = order._replace(number=number)
+        order = order._replace(number=number, uncertain=result.uncertainty is not None)
         labels = LazyLabels(order, tuple(shape))
         labels.put(result.plane, result.clusters)
-        layer = Labels(labels, features=napari_layers.sample_features(labels), **placed)
+        features = napari_layers.sample_features(labels)
+        layer = Labels(labels, name=name, features=features, metadata=metadata, **placed)
         layer.editable = False  # which napari takes back when it turns to 3D
         layer.events.editable.connect(lambda: setattr(layer, "editable", False))
-        self._results[number] = (layer, labels)
-        labels.show(result.plane, partial(self._want, number))  # a new layer looks at plane 0
-        return layer, labels
+        looked = self._results[number] = _Looked(order, [(layer, labels)])
+        uncertainty = None
+        if result.uncertainty is not None:
+            doubts = LazyPlanes(tuple(shape), np.float32)
+            doubts.put(result.plane, result.uncertainty)
+            uncertainty = napari_layers.uncertainty_layer(doubts, name, placed, metadata)
+            looked.shown.append((uncertainty, doubts))
+        for _, planes in looked.shown:  # a new layer looks at plane 0
+            planes.show(result.plane, partial(self._want, number))
+        return layer, labels, uncertainty
+
+    def outlive(self) -> None:
+        """Go on in a process of one's own; nothing more can be added.
+
+        It starts when a plane is wanted, and ends with the last layer or with the window.
+        """
+        self._alone = True
+        for signal, slot in self._listening:
+            signal.disconnect(slot)
+        if not self._results:
+            self.deleteLater()
+            return
+        self._use(TrainingProcess(self))
+        self._begin_anew()
+
+    def _use(self, process: TrainingProcess) -> None:
+        self._process = process
+        self._listening = [
+            (process.seen, self._take),
+            (process.renewed, self._begin_anew),
+            (process.ended, self._lose),
+        ]
+        for signal, slot in self._listening:
+            signal.connect(slot)
 
     def _want(self, number: int, plane: int) -> None:
         """Ask for a plane; from any thread."""
@@ -81,50 +124,88 @@ class LazyResults(QObject):
             self._wanted.emit(number, plane)
 
     def _ask(self, number: int, plane: int) -> None:
-        known = self._results.get(number)
-        if known is None:
+        looked = self._results.get(number)
+        if looked is None or looked.asked == plane:  # for another layer
             return
         self._process.warm_up()
         if number not in self._told:
-            self._process.ask(known[1].order)
+            self._process.ask(looked.order)
             self._told.add(number)
+        looked.asked = plane
         self._process.ask(Look(number, plane))
+        for _, planes in looked.shown:
+            if planes.wanted != plane:
+                planes.wanted = None  # this look takes its place
 
     def _take(self, answer: Seen | Unseen) -> None:
-        known = self._results.get(answer.number)
-        if known is None:
+        looked = self._results.get(answer.number)
+        if looked is None:
             return
-        layer, labels = known
+        if looked.asked == answer.plane:
+            looked.asked = None
         if isinstance(answer, Unseen):
-            labels.lack(answer.plane)
-            if answer.plane == labels.in_view:
+            for _, planes in looked.shown:
+                planes.lack(answer.plane)
+            if any(answer.plane == planes.in_view for _, planes in looked.shown):
                 show_error(answer.text)
             return
-        labels.put(answer.plane, answer.clusters)
-        if answer.plane == labels.in_view:
-            layer.refresh(extent=False)
-        if not self._process.busy:
-            labels.ask_ahead()
+        for layer, planes in looked.shown:
+            values = answer.clusters if isinstance(planes, LazyLabels) else answer.uncertainty
+            assert values is not None
+            planes.put(answer.plane, values)
+            if answer.plane == planes.in_view:
+                layer.refresh(extent=False)
+        for _, planes in looked.shown:
+            if not self._process.busy and looked.asked is None:
+                planes.ask_ahead()
 
     def _begin_anew(self) -> None:
         """Tell a new process what the one before was asked."""
         self._told.clear()
-        for number, (_, labels) in self._results.items():
-            if labels.wanted is not None:
-                self._ask(number, labels.wanted)
+        for number, looked in self._results.items():
+            looked.asked = None
+            for _, planes in looked.shown:
+                if planes.wanted is not None:
+                    self._ask(number, planes.wanted)
 
     def _lose(self, why: str) -> None:
         """Ask no more for what a process has died of."""
-        wanted = [labels for _, labels in self._results.values() if labels.wanted is not None]
-        for labels in wanted:
-            labels.lack(labels.wanted or 0)
+        wanted = False
+        for looked in self._results.values():
+            looked.asked = None
+            for _, planes in looked.shown:
+                if planes.wanted is not None:
+                    planes.lack(planes.wanted)
+                    wanted = True
         if wanted and not self._process.busy:
             show_error(why)
 
     def _removed(self, event: Any) -> None:
-        for number, (layer, _) in list(self._results.items()):
-            if layer == event.value:
+        for number, looked in list(self._results.items()):
+            looked.shown = [one for one in looked.shown if one[0] != event.value]
+            if not looked.shown:
                 del self._results[number]
                 if number in self._told:
                     self._told.remove(number)
                     self._process.ask(Forget(number))
+        if self._alone and not self._results:
+            self._process.discard()
+            self.deleteLater()
+
+
+@dataclass
+class _Looked:
+    """A result, and what shows it."""
+
+    order: Serve
+    shown: list[tuple[Labels | Image, LazyPlanes]]
+    asked: int | None = None
+    """The plane that the process was asked for last and has not answered."""
+
+
+def _window_of(one: QObject) -> QObject | None:
+    """Return the outermost thing that holds an object."""
+    holder = one.parent()
+    while holder is not None and holder.parent() is not None:
+        holder = holder.parent()
+    return holder

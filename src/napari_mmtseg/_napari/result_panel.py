@@ -25,8 +25,10 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
 from napari_mmtseg._napari.measure import open_measure
+from napari_mmtseg._napari.recolouring import Recoloured, Recolouring, recoloured
 from napari_mmtseg._napari.sources import take
 from napari_mmtseg._napari.storing import Save
+from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.model import Model, load
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     import napari
 
 _MODEL_FILES = "Models (*.safetensors)"
+_AT_ONCE = 2**20
+"""Pixels that are recoloured before the window goes on; more are left to a thread."""
 _YES = QMessageBox.StandardButton.Yes
 
 
@@ -91,6 +95,9 @@ class ResultPanel(QWidget):
         self.model: Model | None = None
         self.result: Result | None = None
         self._shown = 0  # labels
+        self._painted = False
+        self._recolouring = Recolouring(self)
+        self._recolouring.made.connect(self._take_merged)
         self.n_labels = QSlider(Qt.Orientation.Horizontal)
         self.n_labels.setAccessibleName("Number of labels")
         self.n_labels.setToolTip("Merge labels that look alike, at once and without training.")
@@ -205,29 +212,57 @@ class ResultPanel(QWidget):
         result = self.result
         if result is None or result.model is None:
             return
+        self._count.setText(f"{count} of {self.n_labels.maximum()}")
         if result.lazy is not None:
             result.lazy.relabel(result.model.label_of(count))
             result.layer.refresh(extent=False)
             result.layer.features = napari_layers.sample_features(result.lazy)
-            layer = result.layer
-        else:
-            layer = self._merge_whole(result, count)
+            self._note(result, result.layer, count)
+            return
+        assert result.whole is not None
+        if self._recolouring.busy:
+            return  # which looks at the slider when it is done
+        asked = (result.whole, result.layer.data, self._shown, count)
+        if result.whole.clusters.size <= _AT_ONCE:
+            self._show_merged(result, recoloured(*asked))
+            return
+        self._painted = False
+        for event in (result.layer.events.paint, result.layer.events.labels_update):
+            event.connect(self._note_painting)
+        self._recolouring.start(*asked)
+
+    def _note(self, result: Result, layer: Labels, count: int) -> None:
+        """Remember how many labels a layer shows."""
         record = layer.metadata[napari_layers.METADATA_KEY]
         layer.metadata[napari_layers.METADATA_KEY] = record | {"n_labels": count}
         self.result, self._shown = result._replace(layer=layer), count
-        self._count.setText(f"{count} of {self.n_labels.maximum()}")
 
-    def _merge_whole(self, result: Result, count: int) -> Labels:
-        assert result.whole is not None
-        layer, before = result.layer, result.whole.labels(self._shown)
-        labels = result.whole.labels(count)
-        if layer in self.viewer.layers and np.array_equal(layer.data, before):
-            layer.data = labels
+    def _show_merged(self, result: Result, made: Recoloured) -> None:
+        layer = result.layer
+        same = made.untouched and layer.data is made.data
+        if same and layer in self.viewer.layers:
+            layer.data = made.labels
         else:  # removed, or painted on: what the user made stays as it is
-            layer = Labels(labels, name=layer.name, metadata=dict(layer.metadata), **result.placed)
+            placed, metadata = result.placed, dict(layer.metadata)
+            layer = Labels(made.labels, name=layer.name, metadata=metadata, **placed)
             self.viewer.add_layer(layer)
-        layer.features = napari_layers.features(labels)
-        return layer
+        size = made.labels.size
+        layer.features = napari_layers.counts_table(made.present, made.pixels, size)
+        self._note(result, layer, made.n_labels)
+
+    def _take_merged(self, made: Recoloured | MemoryError) -> None:
+        """Show labels that were merged in the thread, unless there is another result by now."""
+        if isinstance(made, MemoryError):
+            show_error(words_for(made))
+            return
+        if self.result is not None and self.result.whole is made.whole:
+            untouched = made.untouched and not self._painted
+            self._show_merged(self.result, made._replace(untouched=untouched))
+        if self.n_labels.value() != self._shown:
+            self._merge(self.n_labels.value())
+
+    def _note_painting(self, event: Any) -> None:
+        self._painted = True
 
     def _measure(self) -> None:
         if self.result is not None and self.result.layer in self.viewer.layers:

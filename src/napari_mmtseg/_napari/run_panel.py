@@ -16,6 +16,11 @@ from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.worker import Done, Failed, Job, Note, Preview, Progress, Stop
 
 _SILENCE_SECONDS = 30.0
+_DOING = {
+    "labelling": "Labelling tile",
+    "objects": "Parting objects of plane",
+    "writing": "Writing block",
+}
 _SILENT = (
     "No word from the training process for {}: it may be reading or computing something large, or "
     "be stopped; wait, or discard"
@@ -140,7 +145,7 @@ class RunPanel(QWidget):
         self.progress.setRange(0, step.total)
         self.progress.setValue(step.done)
         if step.phase != "training":
-            doing = {"labelling": "Labelling tile", "writing": "Writing block"}[step.phase]
+            doing = _DOING[step.phase]
             self.say(f"{doing} {step.done} of {step.total}")
             return
         self.curve.add(step.loss)
@@ -176,15 +181,19 @@ class JobWidget(QWidget):
         """Whether a run is under way."""
         return self.panel.running
 
+    def leave(self) -> None:
+        """End a run that is under way, and the process with it."""
+        self.panel.close_process()
+
     def event(self, event: QEvent | None) -> bool:
         """End a run that is under way when the widget is taken out of the window."""
         if event is not None and event.type() == QEvent.Type.ParentChange and not self.parent():
-            self.panel.close_process()
+            self.leave()
         return bool(super().event(event))
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """End a run that is under way."""
-        self.panel.close_process()
+        self.leave()
         super().closeEvent(event)
 
 

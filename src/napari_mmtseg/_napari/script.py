@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from napari_mmtseg.settings import Method
 
@@ -12,6 +12,7 @@ def as_python(
     layers: Sequence[str],
     axes: str,
     *,
+    multiscale: Collection[str] = (),
     spacing: Sequence[float] | None = None,
     guides: Mapping[str, str],
     uncertainty: bool,
@@ -26,6 +27,8 @@ def as_python(
         Names of the image layers.
     axes : str
         Axes of the image handed to `segment`.
+    multiscale : collection of str
+        Names of those layers that have several levels.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
     guides : mapping of str to str
@@ -43,13 +46,22 @@ def as_python(
     lines += [
         "",
         f"from napari_mmtseg import {', '.join(sorted((cls.__name__, 'segment'), key=str.lower))}",
+        *(["from napari_mmtseg.levels import Levels"] if multiscale and not together else []),
         "",
         "viewer = napari.current_viewer()",
     ]
     if together:
         names = ", ".join(repr(name) for name in layers)
-        lines.append(f"channels = [viewer.layers[name].data for name in ({names})]")
+        if multiscale:
+            lines.append(f"layers = [viewer.layers[name] for name in ({names})]")
+            lines.append(
+                "channels = [one.data[0] if one.multiscale else one.data for one in layers]"
+            )
+        else:
+            lines.append(f"channels = [viewer.layers[name].data for name in ({names})]")
         lines.append("image = np.stack(channels, axis=-1)")
+    elif multiscale:
+        lines.append(f"image = Levels(viewer.layers[{layers[0]!r}].data)")
     else:
         lines.append(f"image = viewer.layers[{layers[0]!r}].data")
     for argument, name in guides.items():

@@ -28,11 +28,13 @@ class Serve(NamedTuple):
     axes: str
     spacing: tuple[float, ...] | None = None
     mask: Source | None = None
+    uncertain: bool = False
+    """Whether the uncertainty of the model's own labels is wanted as well."""
 
     def open(self) -> Planes:
         """Open the image; only the training process may call this."""
         mask = None if self.mask is None else self.mask.open()
-        return Planes(self.model, self.image.open(), self.axes, self.spacing, mask)
+        return Planes(self.model, self.image.open(), self.axes, self.spacing, mask, self.uncertain)
 
 
 class Look(NamedTuple):
@@ -54,6 +56,7 @@ class Seen(NamedTuple):
     number: int
     plane: int
     clusters: Clusters
+    uncertainty: NDArray[np.float32] | None = None
 
 
 class Unseen(NamedTuple):
@@ -75,6 +78,8 @@ class Planes:
     spacing : sequence of three numbers, optional
     mask : array-like, optional
         Of the shape of the labels; pixels where it is 0 get no cluster.
+    uncertain : bool
+        Whether the uncertainty of the model's labels is found as well.
     """
 
     def __init__(
@@ -84,20 +89,25 @@ class Planes:
         axes: str,
         spacing: tuple[float, ...] | None = None,
         mask: ArrayLike | None = None,
+        uncertain: bool = False,
     ) -> None:
         self._planes = Frames(image, axes)
         self.frames = model.frames(image, axes, spacing)
         self.mask = None if mask is None else self.frames.side_image(mask, "mask")
-        self.labeller = _Remembering(model) if self.frames.volumes else Labeller(model)
+        label_of = model.label_of() if uncertain else None
+        kind = _Remembering if self.frames.volumes else Labeller
+        self.labeller = kind(model, label_of=label_of)
 
     def __len__(self) -> int:
         return len(self._planes)
 
-    def clusters(self, plane: int) -> Clusters:
-        """Find the clusters of a plane, (Y, X)."""
+    def look(self, plane: int) -> tuple[Clusters, NDArray[np.float32] | None]:
+        """Find the clusters of a plane, (Y, X), and their uncertainty if it is wanted."""
         index, region = self._place(plane)
-        found = self.labeller.region(self.frames, index, region, self.mask)
-        return found.reshape(found.shape[-2:])
+        found = self.labeller.look(self.frames, index, region, self.mask)
+        shape = found.clusters.shape[-2:]
+        doubt = None if found.uncertainty is None else found.uncertainty.reshape(shape)
+        return found.clusters.reshape(shape), doubt
 
     def share(self, plane: int) -> float:
         """Return the share of the work for all planes that one of them takes."""
@@ -148,8 +158,8 @@ class Server:
             if number not in self._orders:
                 continue
             try:
-                clusters = self.planes(self._orders[number]).clusters(look.plane)
-                self._out.send(Seen(number, look.plane, clusters))
+                found = self.planes(self._orders[number]).look(look.plane)
+                self._out.send(Seen(number, look.plane, *found))
             except Exception as error:  # the next plane may be sound
                 self._out.send(Unseen(number, look.plane, words_for(error)))
 
@@ -162,7 +172,7 @@ class Server:
 
 def lazy_labels(order: Serve, label_of: NDArray[np.int64]) -> Any:
     """Return all labels of an image as a dask array."""
-    planes = order.open()
+    planes = order._replace(uncertain=False).open()
     clusters = lazy_clusters(planes.labeller, planes.frames, planes.mask)
     return labelled(clusters, label_of, order.model.method, planes.frames.frame_axes)
 
@@ -170,8 +180,8 @@ def lazy_labels(order: Serve, label_of: NDArray[np.int64]) -> Any:
 class _Remembering(Labeller):
     """Keeps the last tiles, since the neighbours of a plane in a volume lie in the same ones."""
 
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
+    def __init__(self, model: Model, *, label_of: NDArray[np.int64] | None = None) -> None:
+        super().__init__(model, label_of=label_of)
         self._kept: OrderedDict[tuple[int, ...], Found] = OrderedDict()
 
     def find(self, frames: Frames, index: int, tile: Region, mask: Any = None) -> Found:
@@ -180,8 +190,12 @@ class _Remembering(Labeller):
         if key not in self._kept:
             self._kept[key] = super().find(frames, index, tile, mask)
         self._kept.move_to_end(key)
-        while sum(one.clusters.nbytes for one in self._kept.values()) > _KEPT_BYTES:
+        while sum(_bytes(one) for one in self._kept.values()) > _KEPT_BYTES:
             if len(self._kept) == 1:
                 break
             self._kept.popitem(last=False)
         return self._kept[key]
+
+
+def _bytes(found: Found) -> int:
+    return found.clusters.nbytes + (0 if found.uncertainty is None else found.uncertainty.nbytes)

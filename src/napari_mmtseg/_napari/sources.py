@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import is_lazy
+from napari_mmtseg.levels import Levels
 
 
 class Source(Protocol):
@@ -121,6 +122,16 @@ class Together(NamedTuple):
     def open(self) -> Any:
         """Return an array-like whose last axis is the channels."""
         return _Channels([part.open() for part in self.parts], self.coloured)
+
+
+class Levelled(NamedTuple):
+    """Sources of the levels of one image, the finest first."""
+
+    levels: Sequence[Source]
+
+    def open(self) -> Levels:
+        """Return the image with its levels."""
+        return Levels([one.open() for one in self.levels])
 
 
 def take(data: Any, name: str) -> Source:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QScrollArea, QVBoxLayout, QWidg
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
-from napari_mmtseg._napari.lazy_labels import KnownPlanes
+from napari_mmtseg._napari.live_view import LiveView
 from napari_mmtseg._napari.looking import LazyResults
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
@@ -41,7 +41,7 @@ class _Run(NamedTuple):
     layers: list[Image]
     axes: str  # of the first layer, without colours
     source_axes: str  # of the array handed over
-    live: KnownPlanes  # the labels as they are while training
+    live: LiveView
     name: str
     placed: dict[str, Any]
     about: dict[str, Any]
@@ -61,7 +61,6 @@ class SegmentWidget(JobWidget):
         super().__init__(parent)
         self.viewer = napari_viewer
         self._run: _Run | None = None
-        self._live: Labels | None = None
         self._saving: Result | None = None
         self.lazy = LazyResults(self.viewer, self.panel.process, self)
         self._build()
@@ -167,6 +166,7 @@ class SegmentWidget(JobWidget):
             self.form.method(),
             [one.name for one in layers],
             napari_layers.axes_of(layers, self.picker.chosen_axes()),
+            multiscale=[one.name for one in layers if one.multiscale],
             spacing=napari_layers.spacing_of(layers[0], self.picker.chosen_axes()),
             guides=self._guides(),
             uncertainty=self._wants_uncertainty(),
@@ -179,6 +179,12 @@ class SegmentWidget(JobWidget):
     def _guides(self) -> dict[str, str]:
         choices = {"scribbles": self.scribbles, "mask": self.mask}
         return {k: choice.layer.name for k, choice in choices.items() if choice.layer is not None}
+
+    def leave(self) -> None:
+        """End a run that is under way; lazy results go on without the widget."""
+        super().leave()
+        self.lazy.outlive()
+        self.lazy = LazyResults(self.viewer, self.panel.process, self)
 
     # -- settings -------------------------------------------------------------------------------
 
@@ -253,11 +259,13 @@ class SegmentWidget(JobWidget):
         except (ValueError, MemoryError) as error:
             self.panel.fail(words_for(error))
             return
+        name = name if strokes is None else f"{name} named"
+        placed = napari_layers.placement(layers[0], axes)
         self._run = _Run(
             layers=layers,
             axes=axes,
             source_axes=planes.axes,
-            live=KnownPlanes(planes.shape),
+            live=LiveView(self.viewer, planes.shape, f"{name} (training)", placed),
             about={
                 "image": [one.name for one in layers],
                 "mask": None if self.mask.layer is None else self.mask.layer.name,
@@ -267,8 +275,8 @@ class SegmentWidget(JobWidget):
                 "spacing": spacing,
             },
             sources=job if lazy else None,
-            name=name if strokes is None else f"{name} named",
-            placed=napari_layers.placement(layers[0], axes),
+            name=name,
+            placed=placed,
             strokes=strokes,
         )
         self.panel.start(job)
@@ -283,30 +291,8 @@ class SegmentWidget(JobWidget):
             )
 
     def _show_preview(self, preview: Preview) -> None:
-        run = self._run
-        if run is None or (self._live is not None and not self._owns(self._live)):
-            return  # removed or changed by the user, who wants no live view then
-        run.live.put(preview.plane, preview.labels)
-        if self._live is not None:
-            self._live.refresh()
-            return
-        self._live = Labels(
-            run.live,
-            name=f"{run.name} (training)",
-            metadata={napari_layers.METADATA_KEY: {"training": True}},
-            **run.placed,
-        )
-        self._live.editable = False
-        active = self.viewer.layers.selection.active
-        self.viewer.add_layer(self._live)
-        if active is not None:
-            self.viewer.layers.selection.active = active
-
-    def _owns(self, layer: Labels) -> bool:
-        """Tell whether the live layer is in the viewer and as the run has made it."""
-        return (
-            self._run is not None and layer in self.viewer.layers and layer.data is self._run.live
-        )
+        if self._run is not None:
+            self._run.live.show(preview)
 
     def _show_result(self, done: Done) -> None:
         run, result = self._run, done.result
@@ -339,16 +325,13 @@ class SegmentWidget(JobWidget):
         model, job = result.model, run.sources
         order = Serve(0, model, job.image, job.axes, job.spacing, job.mask)
         metadata = napari_layers.provenance(model.method, run.layers, run.source_axes, seconds)
-        layer, labels = self.lazy.layer(
-            result, order, run.live.shape, name=run.name, metadata=metadata, **run.placed
+        layer, labels, uncertainty = self.lazy.layers(
+            result, order, run.live.shape, run.name, run.placed, metadata
         )
+        if uncertainty is not None:
+            self.viewer.add_layer(uncertainty)
         self._add(layer, run)
         self.results.show_result(Result(layer, model, run.placed, run.about, run.axes, lazy=labels))
-        if job.uncertain:
-            show_info(
-                "The uncertainty of a lazy image is not shown; in Python, model.predict(image, "
-                "return_uncertainty=True) gives it as a dask array."
-            )
 
     def _add(self, labels: Labels, run: _Run) -> None:
         if run.strokes is not None:
@@ -389,9 +372,8 @@ class SegmentWidget(JobWidget):
         self.panel.say(f"The labels are in {saved.path}.")
 
     def _drop_live(self) -> None:
-        if self._live is not None and self._owns(self._live):
-            self.viewer.layers.remove(self._live)
-        self._live = None
+        if self._run is not None:
+            self._run.live.drop()
         self._run = None
         self.refresh()
 

@@ -107,6 +107,8 @@ class Lazily(NamedTuple):
     """The plane in view."""
     clusters: Clusters
     """Its clusters."""
+    uncertainty: NDArray[np.float32] | None = None
+    """Theirs, if it is wanted."""
 
 
 class Shown(NamedTuple):
@@ -215,13 +217,14 @@ def _do(job: Job, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -
     if isinstance(result, Groups):
         return Done(Grouped(result, result.labels(inputs.objects)), 0)
     if result.model is not None and is_lazy(result.clusters):
-        return Done(Lazily(result.model, *look.final(result.model)), 0)
+        plane, seen = look.final(result.model, uncertain=job.uncertain)
+        return Done(Lazily(result.model, plane, *seen), 0)
     labels = result.labels()
     return Done(result, 0, Shown(labels, *counted(labels)))
 
 
 def _save(save: Save, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
-    planes = None if save.served is None else server.planes(save.served)
+    planes = None if save.served is None else save.served._replace(uncertain=False).open()
     done = total = 0
 
     def tell(step: Written) -> None:
@@ -302,7 +305,7 @@ class _LiveView:
         if not self._live or self._trained:
             return
         now = time.perf_counter()
-        self._trained = step.phase == "labelling"
+        self._trained = step.phase != "training"
         due = now - self._last > max(_PREVIEW_SECONDS, self._cost / _PREVIEW_SHARE)
         if not (due or self._trained):
             return
@@ -318,11 +321,13 @@ class _LiveView:
         self._last = time.perf_counter()
         self._cost = self._last - now
 
-    def final(self, model: Model) -> tuple[int, Clusters]:
-        """Return the plane in view and its clusters."""
-        planes = self._planes(model)
+    def final(
+        self, model: Model, *, uncertain: bool = False
+    ) -> tuple[int, tuple[Clusters, NDArray[np.float32] | None]]:
+        """Return the plane in view with its clusters, and their uncertainty if it is wanted."""
+        planes = self._planes(model, uncertain=uncertain)
         plane = min(self._plane, len(planes) - 1)
-        return plane, planes.clusters(plane)
+        return plane, planes.look(plane)
 
     def _preview(self, step: Step) -> Preview | None:
         """Return a passing look while training, then the final labels."""
@@ -333,10 +338,10 @@ class _LiveView:
             model = model.draft()
         elif self._planes(model).share(0) > _FINAL_SHARE:
             return None  # the result itself comes as soon
-        plane, clusters = self.final(model)
+        plane, (clusters, _) = self.final(model)
         labels = np.append(model.label_of(), 0).astype(np.int32)[clusters]
         return Preview(plane, labels if self._trained else alike(labels, self._before))
 
-    def _planes(self, model: Model) -> Planes:
+    def _planes(self, model: Model, *, uncertain: bool = False) -> Planes:
         job, inputs = self._job, self._inputs
-        return Planes(model, inputs.image, job.axes, job.spacing, inputs.mask)
+        return Planes(model, inputs.image, job.axes, job.spacing, inputs.mask, uncertain)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import Region, Sample
+from napari_mmtseg.methods import NetworkMethod
 from napari_mmtseg.settings import Method
 
 R = TypeVar("R")
@@ -83,7 +84,7 @@ class Learned(NamedTuple):
 class Step:
     """How far a run has come. Send True to the generator to stop it and keep what is learned."""
 
-    phase: Literal["training", "labelling"]
+    phase: Literal["training", "labelling", "objects"]
     done: int
     total: int
     losses: tuple[float, ...]
@@ -135,6 +136,18 @@ def train(sample: Sample, method: Method, initial: Weights | None = None) -> Tra
     """
     training: Training = _engine_of(method).train(sample, method, initial)
     return training
+
+
+def working_reduction(
+    method: Method, frame_shape: tuple[int, ...], spacing: tuple[float, ...]
+) -> tuple[int, ...]:
+    """Return by how much training reduces a sample along each axis before it looks at it."""
+    if not isinstance(method, NetworkMethod):
+        return (1,) * len(frame_shape)
+    sampling = import_module(f"{__name__}.sampling")
+    sample = Sample([], [], frame_shape=frame_shape, spacing=spacing)
+    reduction: tuple[int, ...] = sampling.reduction_for(sample, method)
+    return reduction
 
 
 def predictor(weights: Weights, method: Method) -> Predictor:

@@ -21,10 +21,12 @@ from napari_mmtseg.engine.networks import (
     build,
     freeze,
     get_weights,
+    shares,
     winners,
     with_weights,
 )
-from napari_mmtseg.engine.sampling import Batch, Working, reduce, with_margin
+from napari_mmtseg.engine.refine.windows import pooled_grid
+from napari_mmtseg.engine.sampling import Batch, Working, with_margin
 from napari_mmtseg.engine.votes import found_clusters, sureness
 from napari_mmtseg.methods import NetworkMethod
 
@@ -115,13 +117,12 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         networks.append(with_weights(make, named, dtype).to(device))
         networks[-1].fuse()
 
-    def voters(pixels: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+    def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         seen = with_margin(pixels, networks[0].margin)
-        votes = [network(seen).softmax(1)[:, clusters] for network in networks]
-        return torch.cat(votes), pixels[0]
+        return torch.stack([shares(one, seen, clusters, grid) for one in networks]), pixels[0]
 
     def smaller(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        return reduce(torch.from_numpy(pixels)[None], factor)[0].numpy()
+        return pooled_grid(torch.from_numpy(pixels), factor).numpy()
 
     return voting.predictor(
         voters,

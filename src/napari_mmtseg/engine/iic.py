@@ -19,6 +19,7 @@ from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, bu
 from napari_mmtseg.engine.networks import freeze, get_weights, with_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
 from napari_mmtseg.engine.refine.sharpening import sharpened
+from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.engine.sampling import reduce
 from napari_mmtseg.engine.views import turn_back
 from napari_mmtseg.engine.votes import found_clusters
@@ -196,10 +197,11 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
     mains, overs = clusters // n_clusters[OVER], clusters % n_clusters[OVER]  # (P,)
     groups = torch.from_numpy(np.unique(weights["groups"], return_inverse=True)[1]).to(device)
 
-    def voters(pixels: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+    def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         main, over = network(pixels)  # (1, k, y, x), (1, K, y, x)
         factor = (method.pooling,) * 2
-        return main[:, mains] * over[:, overs], reduce(pixels, factor)[0]
+        votes = pooled_grid((main[:, mains] * over[:, overs])[0], grid)
+        return votes[None], reduce(pixels, factor)[0]
 
     return voting.predictor(
         voters,

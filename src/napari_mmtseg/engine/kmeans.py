@@ -156,11 +156,14 @@ def _refined(
     import torch  # plain k-means does without
 
     from napari_mmtseg.engine import voting
+    from napari_mmtseg.engine.refine.windows import pooled_grid
 
-    def voters(pixels: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:
+    def voters(
+        pixels: torch.Tensor, tile: Tile, grid: tuple[int, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         distances = np.stack(list(apart(pixels[0].numpy(), tile)))
         scores = torch.from_numpy(distances / (-2 * float(weights["variance"])))
-        return scores.softmax(0).float()[None], pixels[0]
+        return pooled_grid(scores.softmax(0).float(), grid)[None], pixels[0]
 
     return voting.predictor(
         voters,

@@ -12,9 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.methods import NetworkMethod
 
 N = TypeVar("N", bound=nn.Module)
+
+_STRIP_PIXELS = 65_536
+_STRIP_MARGINS = 16
+"""At least so many margins wide, as those of neighbouring strips are computed twice."""
 
 Convolution = nn.Conv2d | nn.Conv3d
 Norm = nn.BatchNorm2d | nn.BatchNorm3d
@@ -70,7 +75,8 @@ class Network(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Map pixels (B, C, *spatial) in 0..1 to responses (B, q, *spatial)."""
         # With the channels side by side, convolutions on a processor take two thirds of the time.
-        features = pixels.contiguous(memory_format=self._memory)
+        # A single channel must be copied to get there.
+        features = torch.empty_like(pixels, memory_format=self._memory).copy_(pixels)
         for conv, norm in self.blocks():
             features = norm(torch.relu_(conv(features)))
         responses: Tensor = self.bn3(self.conv3(features))
@@ -123,6 +129,39 @@ def winners(responses: Tensor) -> Tensor:
     """Return the channel with the largest response: (B, q, *spatial) -> (B, *spatial) int64."""
     # The same as argmax(1), and three times as fast on a processor.
     return responses.max(1).indices
+
+
+@torch.no_grad()
+def shares(network: Network, pixels: Tensor, channels: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Return the probabilities of some channels, a strip at a time: that stays in the cache.
+
+    Parameters
+    ----------
+    network : Network
+    pixels : (1, C, *spatial + 2 m) tensor
+        With the network's margin m.
+    channels : (K,) tensor of int64
+    grid : tuple of int
+        By what the probabilities are reduced along each axis.
+
+    Returns
+    -------
+    (K, *spatial / grid) tensor
+    """
+    margin = network.margin
+    shape = [n - 2 * margin for n in pixels.shape[2:]]
+    rows = shape[0]
+    if margin:  # otherwise a strip's border would be padded as the tile's is
+        rows = max(_STRIP_PIXELS // math.prod(shape[1:]), _STRIP_MARGINS * margin)
+        rows = -(-rows // grid[0]) * grid[0]
+    found = pixels.new_empty(
+        len(channels), *(-(-n // by) for n, by in zip(shape, grid, strict=True))
+    )
+    for top in range(0, shape[0], rows):
+        strip = pixels[:, :, top : top + rows + 2 * margin]
+        small = pooled_grid(network(strip).softmax(1)[0], grid)[channels]
+        found[:, top // grid[0] : top // grid[0] + small.shape[1]] = small
+    return found
 
 
 def build(n_channels: int, n_axes: int, method: NetworkMethod) -> Network:

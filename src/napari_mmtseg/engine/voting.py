@@ -12,8 +12,7 @@ from torch import Tensor
 
 from napari_mmtseg.arrays import Region, grown, within
 from napari_mmtseg.engine import Prediction, Predictor, Tile
-from napari_mmtseg.engine.refine import refined
-from napari_mmtseg.engine.refine.decision import decide, disagreement
+from napari_mmtseg.engine.refine import refined, voting_grid
 from napari_mmtseg.methods import RefinedMethod
 
 _TILE_VOTES = 2**25
@@ -25,9 +24,10 @@ _TILE_VALUES = 2**26
 _REGIONS_SEEN = 32
 """Votes beyond a tile that its regions are found in; borders look no further."""
 
-Voters = Callable[[Tensor, Tile], tuple[Tensor, Tensor]]
-"""Of pixels (1, C, *spatial) and where they lie: the probabilities (V, K, *spatial) of V voters
-for K clusters, and the pixels (C, *spatial) at the resolution of the probabilities."""
+Voters = Callable[[Tensor, Tile, tuple[int, ...]], tuple[Tensor, Tensor]]
+"""Of pixels (1, C, *spatial), where they lie, and a reduction along each axis: the probabilities
+(V, K, *smaller) of V voters for K clusters, averaged so (`pooled_grid`), and the pixels
+(C, *spatial) at the resolution that the probabilities had before."""
 
 
 def predictor(
@@ -77,6 +77,7 @@ def predictor(
     if not method.sharpening_px:
         radius = (0,) * len(radius)
     size = tuple(step / steps[-1] for step in steps)
+    grid = voting_grid(method.vote_border, len(size), size)
     context = _REGIONS_SEEN if method.vote_border else 0
     # Beside it one for enlarging and two for smoothing between regions, all told an even number,
     # as regions are found at half the resolution.
@@ -89,7 +90,7 @@ def predictor(
     def find(
         pixels: NDArray[np.float32], tile: Tile, label_of: NDArray[np.int64] | None = None
     ) -> Prediction:
-        found, small = voters(torch.from_numpy(pixels).to(device, dtype)[None], tile)
+        found, small = voters(torch.from_numpy(pixels).to(device, dtype)[None], tile, grid)
         result = refined(
             found,
             small,
@@ -98,20 +99,19 @@ def predictor(
             radius=radius,
             least_contrast=least_contrast,
             spacing=size,
-            each=label_of is not None,
         )
-        seen, shape, own = _looked_at(tile, tuple(factor), result.votes.shape[1:])
-        clusters = decide(result.votes[:, *seen], tuple(factor), shape)[own]
-        if label_of is None or result.voters is None:
+        seen, shape, own = _looked_at(tile, tuple(factor), tuple(small.shape[1:]))
+        clusters = result.clusters(seen, tuple(factor), shape)[own]
+        if label_of is None or len(found) < 2:
             return clusters, None
-        coarser = tuple(f * r for f, r in zip(factor, result.reduction, strict=True))
+        coarser = tuple(f * r for f, r in zip(factor, grid, strict=True))
         inner = tuple(
             slice(one.start // r, -(-one.stop // r))
-            for one, r in zip(tile.inner, result.reduction, strict=True)
+            for one, r in zip(tile.inner, grid, strict=True)
         )
         place = tile._replace(inner=inner)
-        seen, shape, own = _looked_at(place, coarser, result.voters.shape[2:])
-        return clusters, disagreement(result.voters[:, :, *seen], coarser, shape, label_of)[own]
+        seen, shape, own = _looked_at(place, coarser, tuple(found.shape[2:]))
+        return clusters, result.uncertainty(seen, coarser, shape, label_of)[own]
 
     side = _side(n_votes, n_channels, factor)
     return Predictor(tuple(factor), (side,) * len(factor), halo, reduce, find)

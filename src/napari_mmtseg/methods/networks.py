@@ -170,11 +170,12 @@ class MMT(NetworkMethod):
             "n_crops": 1,
             "start": "random",
             "padding": "zero",
+            "smallest_px": 1,
             "vote_border": 0.0,
             "sharpening_px": 0,
             "explained": 1.0,
         },
-        "nuclei": {"n_labels": 2},
+        "nuclei": {"output": "objects", "n_labels": 2},
         "areas": {"vote_border": 0.55, "sharpening_px": 0, "explained": 1.0},
     }
     has_uncertainty = True
@@ -238,8 +239,9 @@ class Kim(NetworkMethod):
             "reduction": 1,
             "intensity": "full",
             "padding": "zero",
+            "smallest_px": 1,
         },
-        "nuclei": {"n_labels": 2, "sharpening_px": 24},
+        "nuclei": {"output": "objects", "n_labels": 2, "sharpening_px": 24},
     }
 
     similarity: float = setting(
@@ -284,8 +286,9 @@ class Kanezaki(NetworkMethod):
             "reduction": 1,
             "intensity": "full",
             "padding": "zero",
+            "smallest_px": 1,
         },
-        "nuclei": {"n_labels": 2, "sharpening_px": 24},
+        "nuclei": {"output": "objects", "n_labels": 2, "sharpening_px": 24},
     }
 
     n_superpixels: int = setting(

@@ -13,14 +13,38 @@ from napari_mmtseg.settings import SeededMethod, setting
 class RefinedMethod(SeededMethod):
     """What the methods that give each pixel probabilities have in common."""
 
-    draft: ClassVar[Mapping[str, Any]] = {"vote_border": 0.0, "sharpening_px": 0}
+    draft: ClassVar[Mapping[str, Any]] = {
+        "vote_border": 0.0,
+        "sharpening_px": 0,
+        "smallest_px": 1,
+    }
 
-    output: Literal["classes", "areas"] = setting(
+    output: Literal["classes", "areas", "objects"] = setting(
         "classes",
         "Output",
         "classes: one label for each kind of thing, wherever it is. areas: one for each "
-        "connected piece, plane by plane.",
+        "connected piece, plane by plane. objects: one for each nucleus or the like, on ground 0, "
+        "apart where they touch, and joined through Z.",
         group="basic",
+    )
+    smallest_px: int = setting(
+        6,
+        "Smallest piece",
+        "Connected pixels of a label that are fewer than this take the label around them; 1 keeps "
+        "single pixels.",
+        ge=1,
+        le=64,
+        unit="px",
+    )
+    diameter_px: float = setting(
+        0.0,
+        "Diameter",
+        "Of objects: about how wide a typical one is. Smoothing, the smallest object and where "
+        "they are parted follow from it; measured on the image unless you know better.",
+        ge=0,
+        le=10_000,
+        unit="px",
+        zero="measured",
     )
     vote_border: float = setting(
         0.0,

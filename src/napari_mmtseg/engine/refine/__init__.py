@@ -5,26 +5,88 @@ Everything here works on one tile, over any number of spatial axes: (Y, X) or (Z
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_mmtseg.engine.refine.borders import halving, regions
-from napari_mmtseg.engine.refine.decision import pooled
-from napari_mmtseg.engine.refine.sharpening import sharpened_groups
-from napari_mmtseg.engine.refine.windows import doubled_smoothly, pooled_grid
+from napari_mmtseg.arrays import Region
+from napari_mmtseg.engine.refine.borders import Regions, halving, regions
+from napari_mmtseg.engine.refine.decision import by_label, decide, disagreement, pooled
+from napari_mmtseg.engine.refine.regional import Regional
+from napari_mmtseg.engine.refine.sharpening import favoured, sharpened, sharpened_groups
 
-__all__ = ["Refined", "refined"]
+__all__ = ["Refined", "refined", "voting_grid"]
 
 
-class Refined(NamedTuple):
-    """Votes after refining."""
+def voting_grid(
+    vote_border: float, n_axes: int, spacing: tuple[float, ...] | None = None
+) -> tuple[int, ...]:
+    """Return by what to reduce the voters' probabilities along each axis, 1 or 2."""
+    return halving(n_axes, spacing) if vote_border else (1,) * n_axes
 
-    votes: Tensor  # (K, *spatial), for `decide`; they need not sum to 1
-    voters: Tensor | None  # (V, K, *smaller): each voter's votes in regions, for `disagreement`
-    reduction: tuple[int, ...]
-    """By what the voters' grid is smaller than that of the votes, along each axis."""
+
+class Refined:
+    """Votes after refining; made by `refined`."""
+
+    def __init__(
+        self,
+        voters: Tensor,
+        votes: Tensor | Regional,
+        groups: Tensor,
+        totals: Tensor | None = None,
+        regions: Regions | None = None,
+    ) -> None:
+        self._voters, self._votes, self._groups = voters, votes, groups
+        self._totals, self._regions = totals, regions
+
+    def clusters(
+        self, seen: Region, factor: tuple[int, ...], shape: tuple[int, ...]
+    ) -> NDArray[np.int16]:
+        """Return the winners in a part of the tile, enlarged by a factor to a shape.
+
+        Parameters
+        ----------
+        seen : Region
+            The part, in votes.
+        factor, shape : tuple of int
+            As for `decide`.
+        """
+        votes = self._votes
+        if isinstance(votes, Regional):
+            assert self._totals is not None
+            if max(factor) == 1:
+                part = tuple(
+                    slice(one.start, min(one.stop, one.start + n))
+                    for one, n in zip(seen, shape, strict=True)
+                )
+                groups = self._totals[:, *part].max(0).indices
+                return votes.winners(groups.cpu().numpy(), part)
+            votes = favoured(votes.votes().to(self._totals), self._groups, self._totals)
+        return decide(votes[:, *seen], factor, shape)
+
+    def uncertainty(
+        self,
+        seen: Region,
+        factor: tuple[int, ...],
+        shape: tuple[int, ...],
+        label_of: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Return how far two voters disagree on the labels, as `disagreement` measures it.
+
+        Parameters
+        ----------
+        seen : Region
+            A part of the tile, on the voters' grid.
+        factor, shape : tuple of int
+            As for `disagreement`.
+        label_of : (K,) int array
+            The label of each cluster.
+        """
+        apart = by_label(self._voters[0] - self._voters[1], label_of)
+        if self._regions is not None:
+            apart = pooled(apart, self._regions.labels)
+        return disagreement(apart[:, *seen], factor, shape)
 
 
 @torch.no_grad()
@@ -37,16 +99,15 @@ def refined(
     radius: tuple[int, ...],
     least_contrast: float = 0.0,
     spacing: tuple[float, ...] | None = None,
-    each: bool = True,
 ) -> Refined:
     """Let voters vote in regions, and sharpen the borders of their mean.
 
     Parameters
     ----------
-    voters : (V, K, *spatial) tensor
-        Probabilities that each of V voters gives to K clusters.
+    voters : (V, K, *smaller) tensor
+        Probabilities that each of V voters gives to K clusters, reduced by `voting_grid`.
     pixels : (C, *spatial) tensor
-        What the votes are about, at the same resolution.
+        What the votes are about.
     groups : (K,) tensor of int64
         The group of each cluster, in 0..G - 1: the borders between groups are sharpened.
     vote_border : float
@@ -57,19 +118,18 @@ def refined(
         As for `sharpened_groups`.
     spacing : tuple of float, optional
         Size of a pixel along each axis, 1 in the plane; by default all are 1.
-    each : bool
-        Whether each voter's votes are wanted beside their mean.
     """
-    shape = tuple(pixels.shape[1:])
     votes = voters.mean(0)
-    reduction = (1,) * len(shape)
-    if vote_border:
-        reduction = halving(len(shape), spacing)
-        small = pooled_grid(votes, reduction)  # (K, *smaller)
-        found = regions(small, vote_border, spacing)
-        votes = doubled_smoothly(pooled(small, found), reduction, shape)
-        if each:
-            smaller = pooled_grid(voters.flatten(0, 1), reduction)  # (V K, *smaller)
-            voters = pooled(smaller.view(*voters.shape[:2], *smaller.shape[1:]), found)
-    votes = sharpened_groups(votes, groups, pixels, radius, least_contrast)
-    return Refined(votes, voters if each else None, reduction)
+    if not vote_border:
+        votes = sharpened_groups(votes, groups, pixels, radius, least_contrast)
+        return Refined(voters, votes, groups)
+    if not any(radius):
+        groups = torch.zeros_like(groups)
+    shape = tuple(pixels.shape[1:])
+    factors = voting_grid(vote_border, len(shape), spacing)
+    found = regions(votes, vote_border, spacing)
+    regional = Regional(found, groups.cpu().numpy(), factors, shape)
+    totals = regional.totals().to(pixels)
+    if len(totals) > 1:
+        totals = sharpened(totals, pixels, radius, least_contrast)
+    return Refined(voters, regional, groups, totals, found)

@@ -6,6 +6,7 @@ import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from skimage.segmentation import watershed
 from torch import Tensor
 
 from napari_mmtseg.engine.refine.merging import merged
-from napari_mmtseg.engine.refine.windows import interpolated
+from napari_mmtseg.engine.refine.windows import interpolated, window_sum
 
 _RADII = (1, 2, 4, 8)
 """Of the windows, at half the working resolution: small ones place a border, large see texture."""
@@ -27,8 +28,15 @@ _ORIENTATIONS = 8
 _SMOOTHING = 1.2
 _TINY = 5e-7
 """Added to shares, so that those of absent clusters can be divided by."""
-_STRIP_VALUES = 65_536
+_STRIP_VALUES = 32_768
 """So many pixels at a time stay in a processor's cache."""
+
+
+class Regions(NamedTuple):
+    """The regions of a tile."""
+
+    labels: NDArray[np.int64]  # (*half), numbered from 0 without gaps
+    votes: NDArray[np.float32]  # (R, K): mean share of each cluster in each region
 
 
 def halving(ndim: int, spacing: tuple[float, ...] | None) -> tuple[int, ...]:
@@ -38,7 +46,7 @@ def halving(ndim: int, spacing: tuple[float, ...] | None) -> tuple[int, ...]:
 
 def regions(
     responses: Tensor, weakest_border: float, spacing: tuple[float, ...] | None = None
-) -> Tensor:
+) -> Regions:
     """Find the regions that borders of a given strength leave, in one tile.
 
     A border is strong where the clusters on both sides differ: chi-squared distance of the mean
@@ -58,11 +66,6 @@ def regions(
     spacing : tuple of float, optional
         Size of a pixel along each axis before it was reduced, 1 in the plane; by default all are 1.
 
-    Returns
-    -------
-    (*half) tensor of int64
-        On the processor; numbered from 0 without gaps.
-
     References
     ----------
     Arbeláez, Maire, Fowlkes and Malik, "Contour detection and hierarchical image segmentation",
@@ -81,8 +84,9 @@ def regions(
     fine = ndimage.gaussian_filter(strengths[:_FINE].mean(axis=0), sigma, mode="nearest")
     small = watershed(fine).astype(np.int64)
     small = np.maximum(small - 1, 0)  # a flat plane has no valley
-    into = merged(small, shares, strengths.mean(axis=0), weakest_border, math.prod(unit))
-    return torch.from_numpy(into[small])
+    strength = strengths.mean(axis=0)
+    into, votes = merged(small, shares, strength, weakest_border, math.prod(unit))
+    return Regions(into[small], votes.astype(np.float32))
 
 
 def _strengths(responses: NDArray[np.float32], unit: tuple[float, ...]) -> NDArray[np.float32]:
@@ -99,17 +103,39 @@ def _strengths(responses: NDArray[np.float32], unit: tuple[float, ...]) -> NDArr
     (R, *half) array
     """
     found = []
-    for radius in _RADII:
-        sides = [2 * _reach(radius, size) + 1 for size in unit]
-        # Threads that each take a plane need not wait for each other after every operation.
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            planes = pool.map(
-                partial(ndimage.uniform_filter, size=sides, mode="nearest"), responses
-            )
-            mean = np.stack(list(planes))
-        every = tuple(max(1, round(radius / size / _SAMPLES)) for size in unit)
-        found.append(_strongest(mean, _steps(radius, unit), every))
+    # Threads that each take a part need not wait for each other after every operation.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for radius in _RADII:
+            steps = _steps(radius, unit)
+            every = tuple(max(1, round(radius / size / _SAMPLES)) for size in unit)
+            margins = [
+                -(-n // by) * by + by
+                for n, by in zip(np.abs(steps).max(axis=0), every, strict=True)
+            ]
+            shape = [n + 2 * margin for n, margin in zip(responses.shape[1:], margins, strict=True)]
+            wide = np.empty((len(responses), *shape), np.float32)
+            reach = [_reach(radius, size) for size in unit]
+            list(pool.map(partial(_put_means, reach=reach, margins=margins), responses, wide))
+            strongest = _strongest(wide, steps, margins, every, pool)
+            found.append(interpolated(strongest, every, responses.shape[1:]))
     return np.stack(found)
+
+
+def _put_means(
+    plane: NDArray[np.float32], into: NDArray[np.float32], reach: list[int], margins: list[int]
+) -> None:
+    """Put the means over boxes into a wider plane, whose margins repeat those at the border."""
+    inner = tuple(slice(m, m + n) for m, n in zip(margins, plane.shape, strict=True))
+    sums = plane
+    for axis, r in enumerate(reach):
+        sums = window_sum(sums, r, axis)
+    np.multiply(sums, np.float32(1 / math.prod(2 * r + 1 for r in reach)), out=into[inner])
+    into[inner] += _TINY
+    for axis, (margin, n) in enumerate(zip(margins, plane.shape, strict=True)):
+        # Of the axes that follow, the margins are not there yet.
+        across = np.moveaxis(into[(*(slice(None),) * (axis + 1), *inner[axis + 1 :])], axis, 0)
+        across[:margin] = across[margin]
+        across[margin + n :] = across[margin + n - 1]
 
 
 def _reach(radius: int, size: float) -> int:
@@ -138,54 +164,74 @@ def _steps(radius: int, size: tuple[float, ...]) -> list[tuple[int, ...]]:
 
 
 def _strongest(
-    mean: NDArray[np.float32], steps: list[tuple[int, ...]], every: tuple[int, ...]
+    wide: NDArray[np.float32],
+    steps: list[tuple[int, ...]],
+    margins: list[int],
+    every: tuple[int, ...],
+    pool: ThreadPoolExecutor,
 ) -> NDArray[np.float32]:
     """Return the largest chi-squared distance between the two means a step to either side.
 
     Parameters
     ----------
-    mean : (K, *half) array
+    wide : (K, *wider) array
+        The means, with margins at least as wide as the steps.
     steps : list of tuple of int
         Along each axis.
+    margins : list of int
+        Multiples of `every`.
     every : tuple of int
-        Distance of the places looked at along each axis; between them it is interpolated.
+        Distance of the places looked at along each axis.
+    pool : ThreadPoolExecutor
+        Does the work.
 
     Returns
     -------
-    (*half) array
+    (*samples) array
     """
-    shape = mean.shape[1:]
+    shape = [n - 2 * margin for n, margin in zip(wide.shape[1:], margins, strict=True)]
     counts = [1 - (1 - n) // by for n, by in zip(shape, every, strict=True)]  # reach the last one
-    pads = np.abs(steps).max(axis=0) + np.array(every)
-    wide = np.pad(mean, [(0, 0), *((n, n) for n in pads)], mode="edge")
-    wide += _TINY
-    found = np.zeros(counts, np.float32)
-    rows = max(1, _STRIP_VALUES // math.prod(counts[1:]))
+    # Places that lie in steps of `every` are put side by side: then a step is a distance in memory.
+    lattice = [-(-n // by) for n, by in zip(wide.shape[1:], every, strict=True)]
+    strides = np.append(np.cumprod(lattice[:0:-1])[::-1], 1).astype(int)
+    lattices: dict[tuple[int, ...], NDArray[np.float32]] = {}
+
+    def shifted(step: NDArray[np.int64]) -> tuple[NDArray[np.float32], int]:
+        """Return the flat planes (K, n) that a step leads to, and how far on."""
+        phase = tuple((step % every).tolist())
+        if phase not in lattices:
+            within = tuple(slice(first, None, by) for first, by in zip(phase, every, strict=True))
+            part = wide[:, *within]
+            if part.shape[1:] != tuple(lattice):
+                lacking = [(0, n - have) for n, have in zip(lattice, part.shape[1:], strict=True)]
+                part = np.pad(part, [(0, 0), *lacking], mode="edge")
+            lattices[phase] = np.ascontiguousarray(part).reshape(len(wide), -1)
+        return lattices[phase], int((step // every) @ strides)
+
+    ways = [[shifted(sign * np.array(step)) for sign in (1, -1)] for step in steps]
+    first = int((np.array(margins) // every) @ strides)
+    row = int(strides[0])
+    last = first + int((np.array(counts) - 1) @ strides) + 1
+    rows = max(1, _STRIP_VALUES // row)
+    found = np.zeros(counts[0] * row, np.float32)
 
     def fill(top: int) -> None:
-        strip = found[top : top + rows]
+        start = first + top * row
+        stop = min(start + rows * row, last)
+        strip = found[start - first : stop - first]
         total, terms, sums = (np.empty_like(strip) for _ in range(3))
-        first = np.multiply((top, *(0,) * (len(shape) - 1)), every) + pads
-        for step in steps:
-            one, other = (
-                tuple(
-                    slice(start, start + by * (n - 1) + 1, by)
-                    for start, by, n in zip(
-                        first + sign * np.array(step), every, strip.shape, strict=True
-                    )
-                )
-                for sign in (1, -1)
-            )
+        for (one, there), (other, back) in ways:
             total[...] = 0
-            for plane in wide:  # one at a time: memory does not grow with the clusters
-                np.subtract(plane[one], plane[other], out=terms)
-                np.add(plane[one], plane[other], out=sums)
+            for a, b in zip(one, other, strict=True):  # cluster by cluster: little memory
+                a, b = a[start + there : stop + there], b[start + back : stop + back]
+                np.subtract(a, b, out=terms)
+                np.add(a, b, out=sums)
                 terms *= terms
                 terms /= sums
                 total += terms
             np.maximum(strip, total, out=strip)
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(fill, range(0, counts[0], rows)))
+    list(pool.map(fill, range(0, counts[0], rows)))
     found /= 2
-    return interpolated(found, every, shape)
+    whole = found.reshape(counts[0], *lattice[1:])
+    return np.ascontiguousarray(whole[:, *(slice(n) for n in counts[1:])])

@@ -13,17 +13,17 @@ from napari_mmtseg.engine.refine.windows import enlarged_grid
 _CHUNK_VALUES = 8_000_000
 
 
-def pooled(votes: Tensor, regions: Tensor) -> Tensor:
+def pooled(votes: Tensor, regions: NDArray[np.int64]) -> Tensor:
     """Give each pixel the mean votes of its region.
 
     Parameters
     ----------
-    votes : (V, K, *spatial) or (K, *spatial) tensor
-    regions : (*spatial) tensor of int64
+    votes : (N, *spatial) tensor
+    regions : (*spatial) int64 array
         From 0 without gaps.
     """
-    where = regions.cpu().numpy().ravel()
-    planes = votes.flatten(0, -1 - regions.ndim).flatten(1).cpu().numpy()  # (V K, n)
+    where = regions.ravel()
+    planes = votes.flatten(1).cpu().numpy()
     sizes = np.bincount(where)
     found = np.empty_like(planes)
     for plane, own in zip(planes, found, strict=True):
@@ -33,7 +33,7 @@ def pooled(votes: Tensor, regions: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def decide(votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
+def decide(votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[np.int16]:
     """Enlarge the votes and take the winner of each pixel.
 
     Parameters
@@ -47,14 +47,14 @@ def decide(votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...]) -> ND
 
     Returns
     -------
-    (*shape) int64 array
+    (*shape) int16 array
         In 0..K - 1.
     """
-    best = votes.max(0).indices  # several times as fast as argmax(0) on a processor
+    # Several times as fast as argmax(0) on a processor.
+    winners: NDArray[np.int16] = votes.max(0).indices.to(torch.int16).cpu().numpy()
     if all(one == 1 for one in factor):
-        return np.asarray(best[tuple(slice(n) for n in shape)].cpu().numpy())
-    winners = best.cpu().numpy()
-    found = np.empty([n * one for n, one in zip(winners.shape, factor, strict=True)], np.int64)
+        return winners[tuple(slice(n) for n in shape)]
+    found = np.empty([n * one for n, one in zip(winners.shape, factor, strict=True)], np.int16)
     squares = found.reshape([n for pair in zip(winners.shape, factor, strict=True) for n in pair])
     squares = squares.transpose(*range(0, squares.ndim, 2), *range(1, squares.ndim, 2))
     # Where all neighbours have one winner, so has whatever is interpolated between them.
@@ -65,38 +65,40 @@ def decide(votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...]) -> ND
     for some in np.array_split(
         np.argwhere(unlike), 1 + np.count_nonzero(unlike) * per_pixel // _CHUNK_VALUES
     ):
-        around = torch.from_numpy(_neighbours(some, winners.shape)).to(votes.device)  # (n, 3^d)
+        around = torch.from_numpy(neighbours(some, winners.shape)).to(votes.device)  # (n, 3^d)
         values = votes.flatten(1)[:, around] @ weights  # (K, n, f^d)
         squares[tuple(some.T)] = values.max(0).indices.view(-1, *factor).cpu().numpy()
     return found[tuple(slice(n) for n in shape)]
 
 
+def by_label(votes: Tensor, label_of: NDArray[np.int64]) -> Tensor:
+    """Add up the votes for the clusters of each label: (K, *spatial) -> (L, *spatial)."""
+    groups = np.unique(label_of, return_inverse=True)[1].tolist()
+    found = votes.new_zeros(max(groups) + 1, *votes.shape[1:])
+    for group, own in zip(groups, votes, strict=True):
+        found[group] += own
+    return found
+
+
 @torch.no_grad()
 def disagreement(
-    voters: Tensor, factor: tuple[int, ...], shape: tuple[int, ...], label_of: NDArray[np.int64]
+    apart: Tensor, factor: tuple[int, ...], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Measure how far two voters disagree on the label of each pixel.
 
     Parameters
     ----------
-    voters : (2, K, *small) tensor
-        Probabilities, at the working resolution.
+    apart : (L, *small) tensor
+        By how much their probabilities of each label differ, at the working resolution.
     factor, shape
         As for `decide`.
-    label_of : (K,) int array
-        The label of each cluster.
 
     Returns
     -------
     (*shape) float32 array
         Total variation distance between the voters' probabilities of the labels, 0 to 1.
     """
-    groups = np.unique(label_of, return_inverse=True)[1].tolist()
-    apart = voters.new_zeros(max(groups) + 1, *voters.shape[2:])  # (G, *small)
-    for group, one, other in zip(groups, *voters, strict=True):
-        apart[group] += one
-        apart[group] -= other
-    distance = voters.new_zeros(shape)
+    distance = apart.new_zeros(shape)
     for own in apart:
         distance += enlarged_grid(own[None], factor, shape)[0].abs()
     found: NDArray[np.float32] = distance.div_(2).clamp_(0, 1).float().cpu().numpy()
@@ -113,7 +115,7 @@ def _weights(factor: tuple[int, ...]) -> Tensor:
     return table
 
 
-def _neighbours(places: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
+def neighbours(places: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the flat indices (n, 3^d) around places (n, d), those at the border repeated."""
     flat = np.zeros((len(places), 1), np.int64)
     for at, length in zip(places.T, shape, strict=True):

@@ -29,7 +29,7 @@ def merged(
     strength: NDArray[np.float32],
     weakest_border: float,
     pixel: float = 1.0,
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Merge small regions across borders, the weakest first, until none is weaker than a limit.
 
     One after the other would be slow. In each round the weaker ones of those borders vanish that
@@ -50,13 +50,16 @@ def merged(
 
     Returns
     -------
-    (S,) int64 array
+    into : (S,) int64 array
         The new number of each small region, from 0 without gaps.
+    means : (R, K) array
+        Share of each cluster in each new region.
     """
     count = int(small.max()) + 1
     region = np.arange(count)
-    sizes = np.bincount(small.ravel(), minlength=count).astype(np.float64)
-    sums = np.stack([np.bincount(small.ravel(), one.ravel(), count) for one in responses], 1)
+    flat = small.ravel()
+    sizes = np.bincount(flat, minlength=count).astype(np.float64)
+    sums = np.stack([np.bincount(flat, one.ravel(), count) for one in responses], 1)
     ends, lengths, totals = _borders(small, strength)
     while ends.size:
         a, b = ends
@@ -65,17 +68,16 @@ def merged(
         area = (np.minimum(sizes[a], sizes[b]) * pixel) ** (2 / small.ndim)
         size = np.minimum(area / _SMALL_PX, 1)
         heights = (totals / lengths) ** (1 - _INSIDE) * inside**_INSIDE * size**_ABSORBING
-        order = np.argsort(heights, kind="stable")
-        # In that order each region first comes up in its weakest border.
-        named, first = np.unique(ends[:, order].T.ravel(), return_index=True)
-        rank, times = np.unique(first // 2, return_counts=True)
-        mutual = order[rank[times == 2]]
+        weakest = _weakest(ends, heights, count)
+        both = np.flatnonzero((weakest[a] == weakest[b]) & (weakest[a] == np.arange(len(a))))
+        mutual = both[np.argsort(heights[both], kind="stable")]
         vanishing = mutual[: math.ceil(len(mutual) * _AT_ONCE)]
-        weakest = order[first // 2]  # of each region that is named
+        named = np.flatnonzero(weakest < len(a))
+        weakest = weakest[named]
         beside = ends[:, weakest].sum(0) - named
         absorbed = sizes[named] * _LARGER <= sizes[beside]
         absorbed &= heights[weakest] <= heights[vanishing[-1]] * _ALIKE
-        vanishing = np.union1d(vanishing, weakest[absorbed])
+        vanishing = np.concatenate([vanishing, weakest[absorbed]])
         vanishing = vanishing[heights[vanishing] < weakest_border]
         if not len(vanishing):
             break
@@ -86,7 +88,7 @@ def merged(
         sizes = np.bincount(into, sizes, count).astype(np.float64)
         sums = np.stack([np.bincount(into, one, count) for one in sums.T], 1)
         ends, lengths, totals = _joined(into[ends], lengths, totals, count)
-    return region.astype(np.int64)
+    return region.astype(np.int64), sums / sizes[:, None]
 
 
 def chi_squared(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -95,16 +97,32 @@ def chi_squared(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.
     return terms
 
 
+def _weakest(
+    ends: NDArray[np.int64], heights: NDArray[np.float64], count: int
+) -> NDArray[np.int64]:
+    """Return the weakest border of each region, the first of equal ones, E if it has none."""
+    lowest = np.full(count, np.inf)
+    found = np.full(count, len(heights))
+    for end in ends:
+        np.minimum.at(lowest, end, heights)
+    for end in ends:
+        at = np.flatnonzero(heights == lowest[end])
+        np.minimum.at(found, end[at], at)
+    return found
+
+
 def _borders(
     small: NDArray[np.int64], strength: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the pairs of neighbours (2, E), their borders' length, and summed strength (E,)."""
     ends, values = [], []
     for axis in range(small.ndim):
-        label, value = np.moveaxis(small, axis, 0), np.moveaxis(strength, axis, 0)
-        at = label[:-1] != label[1:]
-        ends.append(np.stack([label[:-1][at], label[1:][at]]))
-        values.append((value[:-1] + value[1:])[at] / 2)
+        before, after = (
+            (*(slice(None),) * axis, part) for part in (slice(None, -1), slice(1, None))
+        )
+        at = small[before] != small[after]
+        ends.append(np.stack([small[before][at], small[after][at]]))
+        values.append((strength[before][at] + strength[after][at]) / 2)
     totals = np.concatenate(values)
     count = int(small.max()) + 1
     return _joined(np.concatenate(ends, 1), np.ones(len(totals)), totals, count)
@@ -115,9 +133,12 @@ def _joined(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Add up the borders between the same two regions, and drop those within one."""
     apart = ends[0] != ends[1]
-    low, high = np.sort(ends[:, apart], axis=0)
-    keys, which = np.unique(low.astype(np.int64) * count + high, return_inverse=True)
-    length, total = (
-        np.bincount(which, one[apart], len(keys)).astype(np.float64) for one in (lengths, totals)
-    )
-    return np.stack([keys // count, keys % count]).astype(np.int64), length, total
+    a, b = ends[:, apart]
+    pairs = np.minimum(a, b), np.maximum(a, b)
+    # A sparse matrix sorts them in time that grows with their number alone.
+    both = lengths[apart] + 1j * totals[apart]
+    matrix = coo_array((both, pairs), shape=(count, count)).tocsr()
+    matrix.sort_indices()
+    low = np.repeat(np.arange(count), np.diff(matrix.indptr))
+    joined = np.stack([low, matrix.indices]).astype(np.int64)
+    return joined, matrix.data.real.copy(), matrix.data.imag.copy()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from napari_mmtseg.engine.refine.windows import box_mean, enlarged_grid, pooled_grid
+from napari_mmtseg.engine.refine.windows import box_mean, enlarged_rows, pooled_grid
 
 _RARE = 0.02
 _TRUST = 0.1
 _ROUNDS = 2
 _CELLS = 6
 """Local means of wide windows change slowly: so many cells of a coarser grid a radius do."""
+_STRIP_PIXELS = 65_536
+"""So many pixels at a time stay in a processor's cache."""
 
 
 def sharpened(
@@ -82,33 +86,49 @@ def sharpened_groups(
     if count == 1 or not any(radius):
         return votes
     total = votes.new_zeros(count, *votes.shape[1:])  # (G, *spatial)
-    likeliest = torch.zeros_like(total)
     for group, own in zip(number, votes, strict=True):
         total[group] += own
-        torch.maximum(likeliest[group], own, out=likeliest[group])
     total /= total.sum(0)
-    total = sharpened(total, pixels, radius, least_contrast)
-    total /= likeliest.clamp_min_(1e-30)
+    return favoured(votes, groups, sharpened(total, pixels, radius, least_contrast))
+
+
+def favoured(votes: Tensor, groups: Tensor, totals: Tensor) -> Tensor:
+    """Give the likeliest cluster of each group the group's probability, the others less.
+
+    Parameters
+    ----------
+    votes : (K, *spatial) tensor
+    groups : (K,) tensor of int64
+    totals : (G, *spatial) tensor
+        The probability of each group.
+
+    Returns
+    -------
+    (K, *spatial) tensor
+    """
+    number = groups.tolist()
+    likeliest = torch.zeros_like(totals)
+    for group, own in zip(number, votes, strict=True):
+        torch.maximum(likeliest[group], own, out=likeliest[group])
+    share = totals / likeliest.clamp_min_(1e-30)
     found = torch.empty_like(votes, memory_format=torch.contiguous_format)
     for group, own, one in zip(number, votes, found, strict=True):
-        torch.mul(own, total[group], out=one)
+        torch.mul(own, share[group], out=one)
     return found
 
 
 def _round(
     probabilities: Tensor, pixels: Tensor, radius: tuple[int, ...], least_contrast: float
 ) -> Tensor:
-    shape = tuple(pixels.shape[1:])
     coarse = tuple(max(1, r // _CELLS) for r in radius)
     cells = tuple(
         round((2 * r + 1) / size / 2 - 0.5) for r, size in zip(radius, coarse, strict=True)
     )
     energy = pixels.square().sum(0, keepdim=True)
     weighted = torch.empty_like(pixels)
-    share = torch.empty_like(probabilities)
-    apart = torch.empty_like(probabilities)
-    lowest = highest = spread = None
-    for cluster, own in enumerate(probabilities):
+    means, shares = [], []
+    spread: Tensor | None = None
+    for own in probabilities:
         here = pooled_grid(own[None], coarse)  # (1, *cells)
         torch.mul(own, pixels, out=weighted)
         sums = pooled_grid(weighted, coarse)  # (C, *cells)
@@ -118,21 +138,51 @@ def _round(
         within = pooled_grid(own * energy, coarse)
         within += (mean * (mean * here - 2 * sums)).sum(0, keepdim=True)
         spread = within if spread is None else spread + within
-        lowest = mean if lowest is None else torch.minimum(lowest, mean)
-        highest = mean if highest is None else torch.maximum(highest, mean)
-        wide = enlarged_grid(torch.cat([mean, there]), coarse, shape)  # (C + 1, *spatial)
-        share[cluster] = wide[-1]
-        gap = wide[:-1] - pixels
-        torch.sum(gap.square_(), 0, out=apart[cluster])
-    assert lowest is not None
-    assert highest is not None
+        means.append(mean)
+        shares.append(there)
     assert spread is not None
     spread = (box_mean(spread, cells) / len(pixels)).clamp_min_(1e-5)
-    contrast = (highest - lowest).square().mean(0, keepdim=True)
-    spread, contrast = enlarged_grid(torch.cat([spread, contrast]), coarse, shape)
-    score = apart.div_(spread.mul_(-2))
-    score += probabilities.clamp_min(1e-6).log_().mul_(_TRUST)
-    score.masked_fill_(share < _RARE, -torch.inf)
-    rare = share.gather(0, probabilities.max(0, keepdim=True).indices) < _RARE  # (1, *spatial)
-    kept = rare | (contrast < least_contrast)
-    return torch.where(kept, probabilities, score.masked_fill_(rare, 0).softmax(0))
+    every = torch.stack(means)  # (K, C, *cells)
+    contrast = (every.amax(0) - every.amin(0)).square().mean(0, keepdim=True)
+    coarser = torch.cat([spread, contrast, *shares, *means])
+    found = torch.empty_like(probabilities)
+    rows = _STRIP_PIXELS // math.prod(pixels.shape[2:]) // coarse[0] * coarse[0]
+    rows = max(rows, 8 * coarse[0])
+    for top in range(0, pixels.shape[1], rows):
+        strip = slice(top, min(top + rows, pixels.shape[1]))
+        wide = enlarged_rows(coarser, coarse, tuple(pixels.shape[1:]), strip)
+        found[:, strip] = _competed(probabilities[:, strip], pixels[:, strip], wide, least_contrast)
+    return found
+
+
+def _competed(
+    probabilities: Tensor, pixels: Tensor, around: Tensor, least_contrast: float
+) -> Tensor:
+    """Let clusters compete for pixels.
+
+    Parameters
+    ----------
+    probabilities : (K, *spatial) tensor
+    pixels : (C, *spatial) tensor
+    around : (2 + K + K C, *spatial) tensor
+        Around each pixel: the variance, the contrast, the clusters' shares, and their means.
+    least_contrast : float
+
+    Returns
+    -------
+    (K, *spatial) tensor
+    """
+    spread, contrast = around[:2]
+    shares, means = around[2:].split([len(probabilities), len(probabilities) * len(pixels)])
+    weight = -0.5 / spread
+    score = probabilities.clamp_min(1e-6).log_().mul_(_TRUST)
+    for own, share, mean in zip(score, shares, means.split(len(pixels)), strict=True):
+        gap = mean.sub_(pixels).square_()
+        own += (gap.sum(0) if len(gap) > 1 else gap[0]).mul_(weight)
+        own.copy_(torch.where(share < _RARE, -torch.inf, own))
+    best, own_share = probabilities[0], shares[0]
+    for own, share in zip(probabilities[1:], shares[1:], strict=True):
+        own_share = torch.where(own > best, share, own_share)
+        best = torch.maximum(best, own)
+    kept = (own_share < _RARE) | (contrast < least_contrast)
+    return torch.where(kept, probabilities, score.softmax(0))

@@ -39,14 +39,26 @@ def box_mean(values: Tensor, radius: tuple[int, ...]) -> Tensor:
 
 def pooled_grid(values: Tensor, factors: tuple[int, ...]) -> Tensor:
     """Average boxes of so many pixels: (N, *spatial) -> (N, *smaller), sides rounded up."""
-    if all(factor == 1 for factor in factors):
-        return values
-    pool = functional.avg_pool3d if len(factors) == 3 else functional.avg_pool2d
-    if len(factors) == 1:
-        return pooled_grid(values[:, None], (1, *factors))[:, 0]
-    factors = tuple(min(factor, n) for factor, n in zip(factors, values.shape[1:], strict=True))
-    smaller: Tensor = pool(values[None], factors, ceil_mode=True, count_include_pad=False)[0]
-    return smaller
+    for axis, factor in enumerate(factors, start=1):
+        if factor > 1:
+            values = _pooled(values, factor, axis)
+    return values
+
+
+def _pooled(values: Tensor, factor: int, axis: int) -> Tensor:
+    """Average so many neighbours along an axis; PyTorch's pooling takes several times as long."""
+    length = values.shape[axis]
+    whole = length // factor * factor
+    parts = []
+    for start, stop, size in ((0, whole, factor), (whole, length, length - whole)):
+        if start < stop:
+            here = values.narrow(axis, start, stop - start)
+            every = [here[(slice(None),) * axis + (slice(n, None, size),)] for n in range(size)]
+            total = every[0] if size == 1 else every[0] + every[1]
+            for one in every[2:]:
+                total += one
+            parts.append(total if size == 1 else total.mul_(1 / size))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
 
 
 def enlarged_grid(values: Tensor, factors: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
@@ -56,6 +68,17 @@ def enlarged_grid(values: Tensor, factors: tuple[int, ...], shape: tuple[int, ..
         mode = _MODES[len(factors)]
         values = functional.interpolate(values[None], scale_factor=factor, mode=mode)[0]
     return values[:, *(slice(n) for n in shape)]
+
+
+def enlarged_rows(
+    values: Tensor, factors: tuple[int, ...], shape: tuple[int, ...], rows: slice
+) -> Tensor:
+    """Return some rows of what `enlarged_grid` gives, from a multiple of the first factor on."""
+    first = max(0, rows.start // factors[0] - 1)
+    last = -(-rows.stop // factors[0]) + 1
+    skipped = first * factors[0]
+    found = enlarged_grid(values[:, first:last], factors, (rows.stop - skipped, *shape[1:]))
+    return found[:, rows.start - skipped :]
 
 
 def interpolated(
@@ -126,3 +149,21 @@ def _window_sum(values: Tensor, radius: int, axis: int) -> Tensor:
             power = power.narrow(axis, 0, left) + power.narrow(axis, size, left)
             size *= 2
     return total
+
+
+def window_sum(values: NDArray[np.float32], radius: int, axis: int) -> NDArray[np.float32]:
+    """Sum over 2 r + 1 neighbours along an axis, where the border's value goes on beyond it."""
+    if not radius:
+        return values
+    length = values.shape[axis]
+    padding = [(radius, radius) if one == axis else (0, 0) for one in range(values.ndim)]
+    power = np.moveaxis(np.pad(values, padding, mode="edge"), axis, 0)
+    wanted, size, offset = 2 * radius + 1, 1, 1
+    total = power[:length]  # the first of an odd number; then as in `_window_sum`
+    while wanted := wanted >> 1:
+        power = power[:-size] + power[size:]
+        size *= 2
+        if wanted & 1:
+            total = total + power[offset : offset + length]
+            offset += size
+    return np.moveaxis(total, 0, axis)

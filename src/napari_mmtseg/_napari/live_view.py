@@ -1,0 +1,72 @@
+"""Show the labels as they are while training, in a layer that goes when training ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels
+
+from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.lazy_labels import KnownPlanes
+from napari_mmtseg._napari.worker import Preview
+
+if TYPE_CHECKING:
+    import napari
+
+
+class LiveView:
+    """The planes of a run that were looked at so far.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    shape : tuple of int
+        Of the labels.
+    name : str
+        Of the layer, which is made when there is something to show.
+    placed : dict
+        Where the layer lies; see `layers.placement`.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        shape: tuple[int, ...],
+        name: str,
+        placed: dict[str, Any],
+    ) -> None:
+        self.shape = shape
+        self._viewer = viewer
+        self._name = name
+        self._placed = placed
+        self._known = KnownPlanes(shape)
+        self._layer: Labels | None = None
+
+    def show(self, preview: Preview) -> None:
+        """Show a plane, unless the user has removed or changed the layer."""
+        if self._layer is not None and not self._is_ours(self._layer):
+            return  # who does that wants no live view
+        self._known.put(preview.plane, preview.labels)
+        if self._layer is not None:
+            self._layer.refresh()
+            return
+        self._layer = Labels(
+            self._known,
+            name=self._name,
+            metadata={napari_layers.METADATA_KEY: {"training": True}},
+            **self._placed,
+        )
+        self._layer.editable = False
+        active = self._viewer.layers.selection.active
+        self._viewer.add_layer(self._layer)
+        if active is not None:
+            self._viewer.layers.selection.active = active
+
+    def drop(self) -> None:
+        """Remove the layer, unless the user has changed it."""
+        if self._layer is not None and self._is_ours(self._layer):
+            self._viewer.layers.remove(self._layer)
+        self._layer = None
+
+    def _is_ours(self, layer: Labels) -> bool:
+        return layer in self._viewer.layers and layer.data is self._known

@@ -1,0 +1,104 @@
+"""Merge the labels of a large result in a thread, a little at a time, for the window to go on."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.model import Labels
+
+_SLAB = 2**17
+"""Pixels looked up at once: what holds Python's lock takes a millisecond."""
+
+
+class Recoloured(NamedTuple):
+    """The labels of a result, merged to another number."""
+
+    whole: Segmentation
+    data: Any
+    """What was compared with the labels before."""
+    untouched: bool
+    """Whether it is the labels before."""
+    n_labels: int
+    labels: Labels
+    present: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    """Of each label that is present."""
+
+
+class Recolouring(QObject):
+    """Merges labels in a thread, for one number at a time."""
+
+    made = Signal(object)
+    """A `Recoloured`, or the MemoryError that there was instead."""
+
+    _ended = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.busy = False
+        self._ended.connect(self._tell)
+
+    def start(self, whole: Segmentation, data: Any, before: int, count: int) -> None:
+        """Begin with `recoloured`; only if it is not busy."""
+        self.busy = True
+        asked = (whole, data, before, count)
+        threading.Thread(target=self._work, args=asked, daemon=True).start()
+
+    def _work(self, whole: Segmentation, data: Any, before: int, count: int) -> None:
+        made: Recoloured | MemoryError
+        try:
+            made = recoloured(whole, data, before, count)
+        except MemoryError as error:
+            made = error
+        with contextlib.suppress(RuntimeError):  # the widget is gone
+            self._ended.emit(made)
+
+    def _tell(self, made: Recoloured | MemoryError) -> None:
+        self.busy = False
+        self.made.emit(made)
+
+
+def recoloured(whole: Segmentation, data: Any, before: int, count: int) -> Recoloured:
+    """Merge the labels of a result that has a model.
+
+    Parameters
+    ----------
+    whole : Segmentation
+    data : array-like
+        A layer's labels, to be compared with those before.
+    before, count : int
+        The number of labels before, and that wanted.
+    """
+    clusters = whole.clusters
+    same = isinstance(data, np.ndarray) and data.shape == clusters.shape
+    if getattr(whole.method, "output", "classes") != "classes":  # pieces are not looked up
+        labels = whole.labels(count)
+        same = same and np.array_equal(data, whole.labels(before))
+        return Recoloured(whole, data, same, count, labels, *counted(labels))
+    tables = [
+        np.append(whole.model.label_of(n), 0).astype(np.int32)  # the last one is for cluster -1
+        for n in (before, count)
+    ]
+    labels = np.empty(clusters.shape, np.int32)
+    source, target = clusters.reshape(-1), labels.reshape(-1)
+    shown = data.reshape(-1) if same else None
+    sizes = np.zeros(len(tables[0]), np.int64)
+    for start in range(0, len(source), _SLAB):
+        here = slice(start, start + _SLAB)
+        part = source[here]
+        np.take(tables[1], part, out=target[here], mode="wrap")
+        same = same and shown is not None and np.array_equal(shown[here], tables[0][part])
+        sizes += np.roll(np.bincount(part.astype(np.int64) + 1, minlength=len(sizes)), -1)
+    every, place = np.unique(tables[1], return_inverse=True)
+    pixels = np.bincount(place, weights=sizes).astype(np.int64)
+    occurs = pixels > 0
+    present = every[occurs].astype(np.int64)
+    return Recoloured(whole, data, same, count, labels, present, pixels[occurs])

@@ -1,0 +1,103 @@
+"""Make objects of the pixels that belong to them: smooth, whole, apart from each other."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import relabel_sequential, watershed
+
+from napari_mmtseg.labels.parting import by_distance, parted
+from napari_mmtseg.labels.shapes import size_of
+
+_SMOOTH = 0.06
+"""Smoothing of the outline, as a share of the diameter."""
+_LEAST_SMOOTH = 0.7
+_HALF = 0.5
+_FAINTEST = 0.35
+"""Contrast below which nothing is taken in beyond the given outline."""
+_HOLE = 0.5
+_SPECK = 0.03
+"""Sizes of the largest hole that is filled and the smallest object, as shares of a typical one."""
+_SPECK_PX = 6
+
+
+def find_objects(
+    inside: NDArray[np.bool_],
+    contrast: NDArray[np.float32],
+    diameter: float,
+    spacing: tuple[float, ...],
+) -> NDArray[np.int32]:
+    """Find the objects of a plane or volume.
+
+    The outline is smoothed, drawn on to where the contrast falls to half of each object's own, and
+    its holes are filled; then what touches is parted.
+
+    Parameters
+    ----------
+    inside : (Y, X) or (Z, Y, X) bool array
+        Pixels that belong to objects.
+    contrast : float32 array
+        Of the same shape: about 0 on the ground, about 1 on objects.
+    diameter : float
+        Of a typical object, in the units of spacing.
+    spacing : tuple of float
+        Size of a pixel along each axis.
+
+    Returns
+    -------
+    int32 array
+        Objects numbered from 1, 0 elsewhere. None is smaller than 6 pixels.
+    """
+    nothing = np.zeros(inside.shape, np.int32)
+    outline = _smoothed(inside, diameter, spacing)
+    if not diameter or not outline.any():
+        return nothing
+    contrast = ndimage.gaussian_filter(contrast, [1 / one for one in spacing])
+    wider = outline | _to_half(outline, contrast, diameter, spacing)
+    whole = _smoothed(wider, diameter, spacing)
+    found = parted(whole, contrast, diameter, spacing)
+    smallest = max(_SPECK * size_of(diameter, inside.ndim) / math.prod(spacing), _SPECK_PX)
+    kept = np.bincount(found.ravel()) >= smallest
+    kept[0] = False
+    numbered: NDArray[np.int32] = relabel_sequential(np.where(kept[found], found, 0))[0]
+    return numbered
+
+
+def _smoothed(
+    inside: NDArray[np.bool_], diameter: float, spacing: tuple[float, ...]
+) -> NDArray[np.bool_]:
+    """Smooth the outline, and fill the holes that no object has."""
+    sigma = max(_SMOOTH * diameter, _LEAST_SMOOTH)
+    near = ndimage.gaussian_filter(inside.astype(np.float32), [sigma / one for one in spacing])
+    smooth = near > 0.5
+    holes, count = ndimage.label(~smooth)
+    closed = np.bincount(holes.ravel(), minlength=count + 1) * math.prod(spacing)
+    filled = closed <= _HOLE * size_of(diameter, inside.ndim)
+    for axis in (-2, -1):  # what reaches the edge of the image is open
+        for end in (0, -1):
+            filled[np.take(holes, end, axis)] = False
+    filled[0] = False
+    whole: NDArray[np.bool_] = smooth | filled[holes]
+    return whole
+
+
+def _to_half(
+    inside: NDArray[np.bool_],
+    contrast: NDArray[np.float32],
+    diameter: float,
+    spacing: tuple[float, ...],
+) -> NDArray[np.bool_]:
+    """Draw each object on to where the contrast is half of its own, since faint ones are cut."""
+    distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
+    parts = by_distance(distance, inside, 0.1 * diameter, spacing)
+    count = int(parts.max(initial=0))
+    if not count:
+        return inside
+    zones = watershed(-contrast, parts, mask=contrast > _FAINTEST)
+    own = np.asarray(ndimage.median(contrast, parts, np.arange(1, count + 1)))
+    least = np.append(np.inf, _HALF * own).astype(np.float32)
+    wider: NDArray[np.bool_] = contrast > least[zones]
+    return wider

@@ -1,0 +1,169 @@
+"""Decide from an image which of its labels are objects, and how large they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mmtseg.labels.parting import first_look
+from napari_mmtseg.labels.shapes import weighted_median
+
+_LEAST, _MOST = 0.001, 0.7
+"""Share of the image that objects may cover."""
+_COVER, _MUCH = 0.05, 0.35
+_RIM = 0.1
+"""What covering more than this of the image, and more of its rim than of it, costs in roundness."""
+_CLEARLY = 0.035
+"""How much better more labels must do than fewer ones."""
+_FEWEST_PX = 20
+
+
+class Sought(NamedTuple):
+    """What is to be an object."""
+
+    objects: NDArray[np.int64]  # (K,), 1 for the clusters that are objects
+    contrast: NDArray[np.float64]  # (C + 1,): weight of each channel, and what is added
+    diameter: NDArray[np.float64]  # (1,), in pixels of the plane
+
+
+class View(NamedTuple):
+    """A part of an image that was looked at."""
+
+    clusters: NDArray[np.int16]  # (*spatial), -1 for none
+    pixels: NDArray[np.float32]  # (C, *spatial), scaled
+
+
+def nothing_sought(n_clusters: int, n_channels: int) -> Sought:
+    """Return that no cluster is an object."""
+    return Sought(np.zeros(n_clusters, np.int64), np.zeros(n_channels + 1), np.zeros(1))
+
+
+def seek(
+    views: Sequence[View], tables: Sequence[NDArray[np.int64]], spacing: tuple[float, ...]
+) -> NDArray[np.bool_]:
+    """Decide which label is that of objects: the one whose pieces are the roundest.
+
+    Each label of each table is tried: its pieces are parted, and judged by how well ellipses fill
+    them, weighted by size. A label that covers much of the image or of its rim counts less, and
+    more labels must do clearly better than fewer.
+
+    Parameters
+    ----------
+    views : sequence of View
+        What to decide by.
+    tables : sequence of (K,) int64 arrays
+        The label of each cluster, from few labels to many.
+    spacing : tuple of float
+        Size of a pixel along each axis.
+
+    Returns
+    -------
+    (K,) bool array
+        The clusters of that label; none if no label has pieces.
+    """
+    best, most = np.zeros(len(tables[0]), np.bool_), -np.inf
+    tried: set[bytes] = set()
+    for table in tables:
+        here, worth = None, -np.inf
+        for label in np.unique(table[table > 0]):
+            members = table == label
+            if members.tobytes() not in tried:
+                tried.add(members.tobytes())
+                one = _worth(views, members, spacing)
+                if one > worth:
+                    here, worth = members, one
+        if here is not None and worth > most + _CLEARLY:
+            best, most = here, worth
+    return best
+
+
+def about(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[float, ...]) -> Sought:
+    """Measure the objects that some clusters make: how they stand out, and their diameter.
+
+    Parameters
+    ----------
+    views : sequence of View
+    members : (K,) bool array
+        The clusters that are objects.
+    spacing : tuple of float
+    """
+    weights = _contrast(views, members)
+    sizes: list[float] = []
+    diameters: list[float] = []
+    for view in views:
+        seen = first_look(_inside(view, members), spacing)
+        if seen is not None:
+            diameters.append(seen.diameter)
+            sizes.append(float(seen.sizes.sum()))
+    if not sizes:
+        return nothing_sought(len(members), len(views[0].pixels))
+    diameter = weighted_median(np.array(diameters), np.array(sizes))
+    return Sought(members.astype(np.int64), weights, np.array([diameter]))
+
+
+def contrast_of(pixels: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return (*spatial) float32: about 0 on the ground, about 1 on objects."""
+    found = np.tensordot(weights[:-1].astype(np.float32), pixels, 1)
+    found += np.float32(weights[-1])
+    return found
+
+
+def _inside(view: View, members: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.append(members, False)[view.clusters]  # the last is for -1
+    return found
+
+
+def _worth(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[float, ...]) -> float:
+    """Return the mean roundness of a label's pieces, less what speaks against objects."""
+    sizes, round_ones, cover, rim = [], [], [], []
+    for view in views:
+        inside = _inside(view, members)
+        cover.append(inside.mean())
+        edges = [np.take(inside, end, axis) for axis in (-2, -1) for end in (0, -1)]
+        rim.append(np.mean([edge.mean() for edge in edges]))
+        if inside.sum() < _FEWEST_PX:
+            continue
+        seen = first_look(inside, spacing)
+        if seen is not None:
+            sizes.append(seen.sizes)
+            round_ones.append(seen.roundness)
+    share = float(np.mean(cover))
+    if not sizes or not _LEAST < share < _MOST:
+        return -np.inf
+    mean = np.average(np.concatenate(round_ones), weights=np.concatenate(sizes))
+    return (
+        float(mean)
+        - _COVER * max(0.0, share - _MUCH)
+        - _RIM * max(0.0, float(np.mean(rim)) - share)
+    )
+
+
+def _contrast(views: Sequence[View], members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the linear function of the channels that parts objects and ground best (Fisher)."""
+    kinds = [[], []]  # type: list[list[NDArray[np.float64]]]
+    for view in views:
+        inside, seen = _inside(view, members), view.clusters >= 0
+        for kind, mask in enumerate((seen & ~inside, inside)):
+            kinds[kind].append(view.pixels[:, mask].astype(np.float64))
+    ground, objects = (np.concatenate(parts, axis=1) for parts in kinds)
+    weights = np.zeros(len(views[0].pixels) + 1)
+    if not ground.size or not objects.size:
+        return weights
+    apart = objects.mean(1) - ground.mean(1)
+    share = objects.shape[1] / (objects.shape[1] + ground.shape[1])
+    spread = share * _covariance(objects) + (1 - share) * _covariance(ground)
+    spread += (1e-3 * np.trace(spread) / len(apart) + 1e-12) * np.eye(len(apart))
+    along = np.linalg.solve(spread, apart)
+    low, high = float(np.median(along @ ground)), float(np.median(along @ objects))
+    scale = max(high - low, 1e-9)
+    weights[:-1], weights[-1] = along / scale, -low / scale
+    return weights
+
+
+def _covariance(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = values - values.mean(1, keepdims=True)
+    found: NDArray[np.float64] = centred @ centred.T / values.shape[1]
+    return found

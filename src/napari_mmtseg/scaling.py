@@ -1,0 +1,115 @@
+"""Scale intensities to 0..1, by a range that is measured once and kept in the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HUGE = 1e300
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How intensities become 0..1: `(value - low) / (high - low)`, clipped, for each channel."""
+
+    low: NDArray[np.float64]  # (C,)
+    high: NDArray[np.float64]  # (C,)
+
+    @classmethod
+    def fit(
+        cls,
+        parts: list[NDArray[Any]],
+        how: Literal["percentile", "full"],
+        *,
+        shared: bool = False,
+    ) -> Scaling:
+        """Measure the range of each channel over arrays of (C, *spatial).
+
+        Parameters
+        ----------
+        parts : list of (C, *spatial) arrays
+            In the image's own values.
+        how : {"percentile", "full"}
+            See the setting "Intensity scaling".
+        shared : bool
+            Whether all channels share one range, as red, green and blue do.
+
+        Raises
+        ------
+        ValueError
+            If no pixel is finite.
+        """
+        channels = len(parts[0])
+        top = {"b1": 1.0, "u1": 255.0}.get(parts[0].dtype.str[1:])
+        if how == "full" and top is not None:
+            return cls(np.zeros(channels), np.full(channels, top))
+        # A sparse grid of a few million pixels pins percentiles down better than it needs to.
+        step = max(1, int((sum(part.size for part in parts) / 4_000_000) ** 0.5))
+        values = [part[..., ::step, ::step].reshape(channels, -1) for part in parts]
+        sample = np.concatenate(values, axis=1).astype(np.float64)
+        if shared:
+            sample = sample.reshape(1, -1)
+        low, high = np.zeros(len(sample)), np.zeros(len(sample))
+        for channel, row in enumerate(sample):
+            finite = row[np.isfinite(row)]
+            if finite.size == 0:
+                raise ValueError(
+                    "The image has no finite pixel (all are NaN or infinite): there is nothing "
+                    "to segment; check how it was loaded or computed"
+                )
+            ends = (0, 100) if how == "full" else (0.1, 99.9)
+            # A quarter of the largest numbers leaves room for their difference.
+            low[channel], high[channel] = 4 * np.percentile(finite / 4, ends)
+            if low[channel] == high[channel]:
+                low[channel], high[channel] = finite.min(), finite.max()
+        if shared:
+            low, high = np.repeat(low, channels), np.repeat(high, channels)
+        return cls(low, high)
+
+    def apply(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Scale a part of an image.
+
+        Parameters
+        ----------
+        part : (C, *spatial) array
+            As `Frames.read` gives it.
+
+        Returns
+        -------
+        pixels : (C, *spatial) float32 array
+            In 0..1; 0 where a channel is not finite, and all over where it does not vary.
+        valid : (*spatial) bool array
+            Where all channels are finite.
+        """
+        if part.dtype.kind == "b":
+            part = part.view(np.uint8)
+        if part.dtype.kind == "u" and part.dtype.itemsize <= 2:
+            # As many values as a table holds: looked up, they cost a tenth.
+            every = np.arange(2 ** (8 * part.dtype.itemsize), dtype=part.dtype.newbyteorder("="))
+            tables = self._scaled(np.broadcast_to(every, (len(part), len(every))))
+            pixels = np.stack([table[own] for table, own in zip(tables, part, strict=True)])
+            return pixels, np.ones(part.shape[1:], bool)
+        valid = np.isfinite(part).all(axis=0)
+        return self._scaled(part), valid
+
+    def _scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
+        ends = np.stack([self.low, self.high])
+        # float32 holds 16-bit integers exactly; wider values are scaled in float64 first.
+        # float32 does not reach further either.
+        narrow = part.dtype.itemsize <= 2 or part.dtype.newbyteorder("=") == np.float32
+        narrow &= float(np.abs(ends).max()) < 1e37
+        values: NDArray[Any] = part.astype(np.float32 if narrow else np.float64)
+        shrunk = 0.25 if np.abs(ends).max() > _HUGE else 1.0
+        if shrunk != 1:
+            values = np.multiply(values, shrunk)
+        axes = (slice(None), *(None,) * (part.ndim - 1))
+        low, high = (end.astype(values.dtype)[axes] for end in shrunk * ends)
+        values = np.where(np.isfinite(values), values, low)
+        values = np.clip(values, low, high) - low
+        span = high - low
+        values = np.divide(values, span, out=np.zeros_like(values), where=span > 0)
+        scaled: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
+        return scaled

@@ -1,0 +1,126 @@
+"""Look at a trained model's labels in a sample: how large they are, and which are objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mmtseg.arrays import Frames, Region
+from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labels.seeking import Sought, View, about, nothing_sought, seek
+from napari_mmtseg.model import Model
+from napari_mmtseg.spacing import relative
+
+_SURVEYED_VOTES = 2**20
+_SURVEYED_SIDE = {2: 512, 3: 64}
+"""Votes along each axis of a window, where not everything is surveyed."""
+_VIEWED = {2: 2**19, 3: 2**21}
+"""Pixels of planes and of volumes in which objects are sought."""
+_MOST_IMAGES, _PLANES = 4, 4
+_DEEPEST = 48
+_MOST_LABELS = 5
+
+
+def survey(model: Model, images: list[Frames], mask: Any) -> NDArray[np.int64]:
+    """Count the pixels of each cluster, in everything or in windows spread evenly over it."""
+    labeller = Labeller(model)
+    tiles = [(frames, *one) for frames in images for one in labeller.tiles(frames)]
+    factor = math.prod(labeller.factor)
+    area = sum(math.prod(s.stop - s.start for s in tile) for _, _, tile in tiles) / factor
+    if area > _SURVEYED_VOTES:
+        tiles = list(_spread(tiles, labeller.factor))
+    sizes = np.zeros(len(model.sizes), np.int64)
+    for frames, index, tile in tiles:
+        clusters = labeller.find(frames, index, tile, mask).clusters
+        sizes += np.bincount(clusters[clusters >= 0], minlength=len(sizes))
+    return sizes
+
+
+def seek_objects(
+    model: Model, images: list[Frames], mask: Any, spacing: Sequence[float] | None
+) -> Sought:
+    """Decide which clusters are objects, and how large these are, from the middle of each image.
+
+    Parameters
+    ----------
+    model : Model
+    images : list of Frames
+        What it was trained on.
+    mask : array-like, optional
+        Of the first image; pixels where it is 0 are left out.
+    spacing : sequence of three numbers, optional
+        The voxel's size along Z, Y and X.
+    """
+    labeller = Labeller(model)
+    some = images[:: -(-len(images) // _MOST_IMAGES)]
+    views = [
+        _view(model, labeller, one, mask if one is images[0] else None, len(some)) for one in some
+    ]
+    n = views[0].clusters.ndim
+    planes = views if n == 2 else [one for view in views for one in _sections(view)]
+    tables = [model.label_of(count) for count in range(2, min(_MOST_LABELS, model.n_clusters) + 1)]
+    members = seek(planes, tables, (1.0, 1.0)) if tables else np.zeros(1, np.bool_)
+    if not members.any():
+        return nothing_sought(len(model.sizes), model.n_channels)
+    return about(views, members, relative(spacing)[-n:])
+
+
+def _view(model: Model, labeller: Labeller, frames: Frames, mask: Any, share: int) -> View:
+    """Look at the middle of an image: a plane, or a volume where it has Z."""
+    sizes = dict(zip(frames.axes, frames.data.shape, strict=True))
+    most = {axis: n for axis, n in sizes.items() if axis in "CS"} | {"T": 1, "Z": _DEEPEST}
+    depth = min(sizes.get("Z", 1), _DEEPEST)
+    side = math.isqrt(_VIEWED[3 if "Z" in sizes else 2] // share // depth)
+    middle = {axis: _middle(n, most.get(axis, max(side, 2))) for axis, n in sizes.items()}
+    part = frames.data[tuple(middle[axis] for axis in frames.axes)]
+    cut = Frames(part, frames.axes, volumes=frames.volumes)
+    beside = None if mask is None else mask[tuple(middle[axis] for axis in frames.label_axes)]
+    clusters = np.empty(cut.shape, np.int16)
+    for index in range(len(cut)):
+        whole = tuple(slice(0, n) for n in cut.frame_shape)
+        cut.frame_of(clusters, index)[...] = labeller.find(cut, index, whole, beside).clusters
+    look = Frames(part, frames.axes, volumes=True)
+    return View(look.frame_of(clusters, 0), model.scaling.apply(look.read(0))[0])
+
+
+def _middle(length: int, most: int) -> slice:
+    start = max(0, (length - most) // 2)
+    return slice(start, start + min(length, most))
+
+
+def _sections(view: View) -> Iterator[View]:
+    """Take some planes out of a volume, spread evenly."""
+    depth = len(view.clusters)
+    for z in sorted({(2 * k + 1) * depth // (2 * _PLANES) for k in range(_PLANES)}):
+        yield View(view.clusters[z], view.pixels[:, z])
+
+
+def _spread(
+    tiles: list[tuple[Frames, int, Region]], factor: tuple[int, ...]
+) -> Iterator[tuple[Frames, int, Region]]:
+    """Cut a window out of each of a few tiles, at its start, middle and end in turn."""
+    side = _SURVEYED_SIDE[len(factor)]
+    window = math.prod(
+        min(side, -(-(s.stop - s.start) // f)) for s, f in zip(tiles[0][2], factor, strict=True)
+    )
+    count = min(len(tiles), max(1, _SURVEYED_VOTES // window))
+    for number in range(count):
+        frames, index, tile = tiles[(2 * number + 1) * len(tiles) // (2 * count)]
+        yield (
+            frames,
+            index,
+            tuple(
+                _inner(one, side * f, f, (number + axis) % 3)
+                for axis, (one, f) in enumerate(zip(tile, factor, strict=True))
+            ),
+        )
+
+
+def _inner(whole: slice, length: int, factor: int, third: int) -> slice:
+    room = max(0, whole.stop - whole.start - length)
+    start = whole.start + room * third // 2 // factor * factor
+    return slice(start, min(start + length, whole.stop))

@@ -1,0 +1,66 @@
+"""The labels of a large result are merged beside the window, and what was painted is spared."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from napari_mmtseg import KMeans
+from napari_mmtseg._napari import recolouring, result_panel
+from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg._napari.recolouring import recoloured
+from napari_mmtseg._napari.result_panel import Result, ResultPanel
+from napari_mmtseg.segmentation import drain, segment_steps
+
+SECONDS = 20_000
+
+
+@pytest.fixture
+def whole(gray):
+    image = gray.astype(np.float32)
+    image[:2] = np.nan
+    return drain(segment_steps(image, KMeans(n_labels=5, smoothing_px=0.0)))
+
+
+@pytest.fixture
+def panel(make_napari_viewer_proxy, whole, qtbot, monkeypatch):
+    monkeypatch.setattr(result_panel, "_AT_ONCE", 0)
+    viewer = make_napari_viewer_proxy()
+    panel = ResultPanel(viewer)
+    qtbot.addWidget(panel)
+    layer = viewer.add_labels(whole.labels(), name="labels", metadata={"napari-mmtseg": {}})
+    panel.show_result(Result(layer, whole.model, {}, {}, "YX", whole=whole))
+    return panel
+
+
+@pytest.mark.parametrize("slab", [7, 10**6])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_labels_are_merged_slab_by_slab_as_at_once(whole, monkeypatch, slab, count):
+    monkeypatch.setattr(recolouring, "_SLAB", slab)
+    made = recoloured(whole, whole.labels(5), 5, count)
+    assert_array_equal(made.labels, whole.labels(count))
+    for found, expected in zip((made.present, made.pixels), counted(made.labels), strict=True):
+        assert_array_equal(found, expected)
+    assert made.untouched
+    painted = whole.labels(5)
+    painted[-1, -1] += 1
+    assert not recoloured(whole, painted, 5, count).untouched
+    assert not recoloured(whole, painted[1:], 5, count).untouched
+
+
+def test_the_slider_ends_at_its_last_place(panel, whole, qtbot):
+    layer = panel.result.layer
+    for count in (4, 3, 2):
+        panel.n_labels.setValue(count)
+    qtbot.waitUntil(lambda: len(layer.features) == 3, timeout=SECONDS)  # 0, 1, 2
+    assert_array_equal(layer.data, whole.labels(2))
+    assert layer.metadata["napari-mmtseg"]["n_labels"] == 2
+    assert len(panel.viewer.layers) == 1
+
+
+def test_what_is_painted_meanwhile_is_spared(panel, whole, qtbot):
+    layer = panel.result.layer
+    panel.n_labels.setValue(2)
+    layer.data_setitem((np.array([5]), np.array([5])), 9)
+    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=SECONDS)
+    assert layer.data[5, 5] == 9
+    assert_array_equal(panel.viewer.layers[1].data, whole.labels(2))
