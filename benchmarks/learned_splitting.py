@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from skimage.io import imread
 
-from benchmarks.classical_splitting import Nuclei, nuclei
+from benchmarks import splitting
+from benchmarks.splitting import Scene, Teaching, scene
+from benchmarks.splitting.classical import Nuclei, nuclei
 from napari_mmtseg import MMT, train
-from napari_mmtseg.engine import splitting
-from napari_mmtseg.engine.splitting import Scene, Teaching, scene
 from napari_mmtseg.metrics import object_scores
 
 Numbers = NDArray[np.int32]
@@ -101,7 +101,7 @@ def _read(data: Path, name: str, every: int) -> list[Case]:
     for path in paths:
         image, truth = imread(path), imread(data / labels.format(path.name)).astype(np.int32)
         image, axes = (image[..., :3], "YXS") if image.ndim == 3 else (image, "YX")
-        model = train(image, MMT.preset("nuclei"), axes=axes)
+        model = train(image, MMT.preset("nuclei", output="classes"), axes=axes)
         found = model.predict(image, axes=axes)
         pixels, _ = model.scaling.apply(model.frames(image, axes).read(0))
         label = max(np.setdiff1d(found, 0), key=lambda one: _iou(found == one, truth > 0))

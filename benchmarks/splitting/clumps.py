@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import expand_labels, find_boundaries
 
-from napari_mmtseg.engine.splitting.scenes import OBJECT_PX, Scene
+from benchmarks.splitting.scenes import OBJECT_PX, Scene
 
 SIDE = 6 * OBJECT_PX
 """Side of a lesson in pixels."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mmtseg.engine.splitting.scenes import OBJECT_PX
+from benchmarks.splitting.scenes import OBJECT_PX
 
 _WIDTHS = (16, 32, 48)
 _AROUND = OBJECT_PX * 3 // 2 + 1

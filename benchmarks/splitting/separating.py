@@ -10,8 +10,8 @@ from skimage.morphology import reconstruction
 from skimage.segmentation import find_boundaries, watershed
 from skimage.transform import resize
 
-from napari_mmtseg.engine.splitting.network import Network
-from napari_mmtseg.engine.splitting.scenes import Scene
+from benchmarks.splitting.network import Network
+from benchmarks.splitting.scenes import Scene
 
 Numbers = NDArray[np.int32]
 _PEAK, _DEEPEST, _INSIDE = 0.1, 0.3, 0.35

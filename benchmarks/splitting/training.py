@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.splitting.clumps import Cutout, cutouts, lesson
+from benchmarks.splitting.network import Network, Seen
+from benchmarks.splitting.scenes import Scene
+from benchmarks.splitting.separating import depth, separate
 from napari_mmtseg.engine import Run, Step
 from napari_mmtseg.engine.devices import drive
-from napari_mmtseg.engine.splitting.clumps import Cutout, cutouts, lesson
-from napari_mmtseg.engine.splitting.network import Network, Seen
-from napari_mmtseg.engine.splitting.scenes import Scene
-from napari_mmtseg.engine.splitting.separating import depth, separate
 
 __all__ = ["Splitter", "Teaching", "train"]
 

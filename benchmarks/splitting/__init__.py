@@ -8,8 +8,8 @@ teachers, and `separating` turns the distance into objects.
 
 from __future__ import annotations
 
-from napari_mmtseg.engine.splitting.scenes import Scene, certain, scene
-from napari_mmtseg.engine.splitting.separating import separate
-from napari_mmtseg.engine.splitting.training import Splitter, Teaching, train
+from benchmarks.splitting.scenes import Scene, certain, scene
+from benchmarks.splitting.separating import separate
+from benchmarks.splitting.training import Splitter, Teaching, train
 
 __all__ = ["Scene", "Splitter", "Teaching", "certain", "scene", "separate", "train"]

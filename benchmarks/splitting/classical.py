@@ -11,7 +11,7 @@ from skimage.feature import peak_local_max
 from skimage.morphology import remove_small_holes
 from skimage.segmentation import watershed
 
-from napari_mmtseg.engine.splitting.scenes import ellipses
+from benchmarks.splitting.scenes import ellipses
 
 Image = NDArray[np.float64]
 Mask = NDArray[np.bool_]
