@@ -19,7 +19,7 @@ from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative
 
-_BYTES_A_PIXEL = 60
+_BYTES_A_PIXEL = 100
 """What finding objects in a plane or volume takes, as measured."""
 
 

@@ -18,6 +18,7 @@ from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
 from napari_mmtseg.finding import check_diameter, object_steps
 from napari_mmtseg.labels.pieces import pieces
+from napari_mmtseg.labels.specks import without_specks
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 
@@ -84,6 +85,8 @@ class Labeller:
         self.factor = factor = self._predictor.factor
         self.tile_px = tuple(n * f for n, f in zip(self._predictor.side, factor, strict=True))
         self.halo_px = tuple(n * f for n, f in zip(self._predictor.halo, factor, strict=True))
+        least = int(getattr(model.method, "smallest_px", 0))
+        self._least_px = least if math.prod(factor) < least else 0  # a vote alone is no speck
 
     def tiles(self, frames: Frames) -> Iterator[tuple[int, Region]]:
         """List the tiles of all frames."""
@@ -128,7 +131,10 @@ class Labeller:
             clusters[~there] = -1
             if doubt is not None:
                 doubt = np.where(there, doubt, np.float32(0))
-        return Found(index, tile, clusters, doubt)
+        ends = [
+            (one.start == 0, one.stop == n) for one, n in zip(tile, frames.frame_shape, strict=True)
+        ]
+        return Found(index, tile, without_specks(clusters, self._least_px, ends), doubt)
 
     def _reduced(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Scale pixels (C, *spatial) and reduce them, some rows at a time: they take most memory.

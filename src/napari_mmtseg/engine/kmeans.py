@@ -26,7 +26,6 @@ from napari_mmtseg.engine import (
 )
 from napari_mmtseg.engine.fitting import fit
 from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
-from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.methods import KMeans
 
 _FITTED_PIXELS = 100_000
@@ -157,6 +156,7 @@ def _refined(
     import torch  # plain k-means does without
 
     from napari_mmtseg.engine import voting
+    from napari_mmtseg.engine.refine.windows import pooled_grid
 
     def voters(
         pixels: torch.Tensor, tile: Tile, grid: tuple[int, ...]

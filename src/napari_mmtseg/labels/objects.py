@@ -11,6 +11,7 @@ from skimage.segmentation import relabel_sequential, watershed
 
 from napari_mmtseg.labels.parting import by_distance, parted
 from napari_mmtseg.labels.shapes import size_of
+from napari_mmtseg.labels.specks import without_specks
 
 _SMOOTH = 0.06
 """Smoothing of the outline, as a share of the diameter."""
@@ -49,7 +50,8 @@ def find_objects(
     Returns
     -------
     int32 array
-        Objects numbered from 1, 0 elsewhere. None is smaller than 6 pixels.
+        Objects numbered from 1, 0 elsewhere. None, nor a gap between them, is smaller than 6
+        pixels.
     """
     nothing = np.zeros(inside.shape, np.int32)
     outline = _smoothed(inside, diameter, spacing)
@@ -61,8 +63,10 @@ def find_objects(
     found = parted(whole, contrast, diameter, spacing)
     smallest = max(_SPECK * size_of(diameter, inside.ndim) / math.prod(spacing), _SPECK_PX)
     kept = np.bincount(found.ravel()) >= smallest
-    kept[0] = False
-    numbered: NDArray[np.int32] = relabel_sequential(np.where(kept[found], found, 0))[0]
+    found = without_specks(
+        np.where(kept[found], found, np.int32(0)), _SPECK_PX, ((True, True),) * inside.ndim
+    )
+    numbered: NDArray[np.int32] = relabel_sequential(found)[0]
     return numbered
 
 

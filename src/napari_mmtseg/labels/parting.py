@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -17,7 +20,10 @@ _BRIGHTEST = 1.2
 _A_PART_MORE = 0.02
 """How much rounder the parts must be for each part more, where a diameter's size is parted."""
 _OTHER_SIZE = 0.05
+_AT_ONCE = 2
 _ROUND = 0.9
+_OUTLINES = (1.0, 2.0, 4.0)
+_SMOOTH_ENOUGH = 0.85
 
 
 def parted(
@@ -75,28 +81,47 @@ def by_distance(
     return _watershed(height, inside, 2 * blur / min(spacing))
 
 
-def measured_diameter(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> float:
-    """Measure how large objects typically are, whether they touch or not.
+class Seen(NamedTuple):
+    """What the objects of a mask look like before anything is known about them."""
+
+    diameter: float
+    """Of a typical one, in the units of spacing: the median of the round ones, by size."""
+    sizes: NDArray[np.float64]
+    roundness: NDArray[np.float64]
+
+
+def first_look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen | None:
+    """Measure how large and how round objects are, whether they touch or not.
+
+    Noise frays their outline, so it is smoothed as far as they need to be round.
 
     Returns
     -------
-    float
-        The median diameter, weighted by size, of the round ones among the parts; in the units of
-        spacing. 0 if nothing is inside.
+    Seen or None
+        None if nothing is left inside.
     """
-    if not inside.any():
-        return 0.0
+    found = None
+    for sigma in _OUTLINES:
+        near = ndimage.gaussian_filter(inside.astype(np.float32), [sigma / one for one in spacing])
+        smooth = near > 0.5
+        if not smooth.any():
+            break
+        found = _look(smooth, spacing)
+        if np.average(found.roundness, weights=found.sizes) > _SMOOTH_ENOUGH:
+            break
+    return found
+
+
+def _look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen:
     distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
     # In a ball of n dimensions the mean distance to the edge is a part of n + 1 of the radius.
     diameter = 2 * (inside.ndim + 1) * float(distance[inside].mean())
     for _ in range(2):
         parts = by_distance(distance, inside, 0.1 * diameter, spacing)
         sizes, roundness = sizes_and_roundness(parts, spacing)
-        if not len(sizes):
-            break
         weights = sizes * np.where(roundness > _ROUND, 1, 1e-6)
         diameter = weighted_median(diameter_of(sizes, inside.ndim), weights)
-    return diameter
+    return Seen(diameter, sizes, roundness)
 
 
 def _proposals(
@@ -106,11 +131,18 @@ def _proposals(
     spacing: tuple[float, ...],
 ) -> list[NDArray[np.int32]]:
     distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
-    found = [by_distance(distance, inside, blur * diameter, spacing) for blur in _BLURS]
-    blur = _BRIGHTNESS_BLUR * diameter
-    bright = np.clip(contrast, 0, _BRIGHTEST) * inside
-    height = ndimage.gaussian_filter(bright, [blur / one for one in spacing])
-    return [*found, _watershed(height, inside, blur / min(spacing))]
+
+    def by_brightness(blur: float) -> NDArray[np.int32]:
+        bright = np.clip(contrast, 0, _BRIGHTEST) * inside
+        height = ndimage.gaussian_filter(bright, [blur / one for one in spacing])
+        return _watershed(height, inside, blur / min(spacing))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # SciPy and scikit-image let other threads run
+        asked = [
+            pool.submit(by_distance, distance, inside, blur * diameter, spacing) for blur in _BLURS
+        ]
+        asked.append(pool.submit(by_brightness, _BRIGHTNESS_BLUR * diameter))
+        return [one.result() for one in asked]
 
 
 def _watershed(

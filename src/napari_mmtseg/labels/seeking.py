@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,16 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_mmtseg.labels.parting import by_distance, measured_diameter
-from napari_mmtseg.labels.shapes import sizes_and_roundness, weighted_median
+from napari_mmtseg.labels.parting import first_look
+from napari_mmtseg.labels.shapes import weighted_median
 
 _LEAST, _MOST = 0.001, 0.7
 """Share of the image that objects may cover."""
 _COVER, _MUCH = 0.05, 0.35
 _RIM = 0.1
 """What covering more than this of the image, and more of its rim than of it, costs in roundness."""
-_CLEARLY = 0.035
+_CLEARLY = 0.03
 """How much better more labels must do than fewer ones."""
+_AS_CLEAR = 0.75
+"""How much of the step at the rim of what fewer labels found must be left."""
+_NEAR_PX = 3
 _FEWEST_PX = 20
 
 
@@ -48,8 +52,8 @@ def seek(
     """Decide which label is that of objects: the one whose pieces are the roundest.
 
     Each label of each table is tried: its pieces are parted, and judged by how well ellipses fill
-    them, weighted by size. A label that covers much of the image or of its rim counts less, and
-    more labels must do clearly better than fewer.
+    them, weighted by size. A label that covers much of the image or of its rim counts less. More
+    labels must do clearly better than fewer, and what they find must stand out about as much.
 
     Parameters
     ----------
@@ -65,19 +69,20 @@ def seek(
     (K,) bool array
         The clusters of that label; none if no label has pieces.
     """
-    best, most = np.zeros(len(tables[0]), np.bool_), -np.inf
+    best, most, clear = np.zeros(len(tables[0]), np.bool_), -np.inf, 0.0
     tried: set[bytes] = set()
     for table in tables:
-        here, worth = None, -np.inf
+        least, least_clear = most + _CLEARLY, _AS_CLEAR * clear
         for label in np.unique(table[table > 0]):
             members = table == label
-            if members.tobytes() not in tried:
-                tried.add(members.tobytes())
-                one = _worth(views, members, spacing)
-                if one > worth:
-                    here, worth = members, one
-        if here is not None and worth > most + _CLEARLY:
-            best, most = here, worth
+            if members.tobytes() in tried:
+                continue
+            tried.add(members.tobytes())
+            worth = _worth(views, members, spacing)
+            if worth > max(least, most):
+                stands_out = _standing_out(views, members)
+                if stands_out >= least_clear:
+                    best, most, clear = members, worth, stands_out
     return best
 
 
@@ -95,10 +100,11 @@ def about(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[floa
     sizes: list[float] = []
     diameters: list[float] = []
     for view in views:
-        inside = _inside(view, members)
-        diameters.append(measured_diameter(inside, spacing))
-        sizes.append(float(inside.sum()))
-    if not sum(sizes):
+        seen = first_look(_inside(view, members), spacing)
+        if seen is not None:
+            diameters.append(seen.diameter)
+            sizes.append(float(seen.sizes.sum()))
+    if not sizes:
         return nothing_sought(len(members), len(views[0].pixels))
     diameter = weighted_median(np.array(diameters), np.array(sizes))
     return Sought(members.astype(np.int64), weights, np.array([diameter]))
@@ -126,17 +132,10 @@ def _worth(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[flo
         rim.append(np.mean([edge.mean() for edge in edges]))
         if inside.sum() < _FEWEST_PX:
             continue
-        smooth = (
-            ndimage.gaussian_filter(inside.astype(np.float32), [1 / one for one in spacing]) > 0.5
-        )
-        diameter = measured_diameter(smooth, spacing)
-        if not diameter:
-            continue
-        distance = ndimage.distance_transform_edt(smooth, sampling=spacing).astype(np.float32)
-        parts = by_distance(distance, smooth, 0.1 * diameter, spacing)
-        size, roundness = sizes_and_roundness(parts, spacing)
-        sizes.append(size)
-        round_ones.append(roundness)
+        seen = first_look(inside, spacing)
+        if seen is not None:
+            sizes.append(seen.sizes)
+            round_ones.append(seen.roundness)
     share = float(np.mean(cover))
     if not sizes or not _LEAST < share < _MOST:
         return -np.inf
@@ -146,6 +145,24 @@ def _worth(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[flo
         - _COVER * max(0.0, share - _MUCH)
         - _RIM * max(0.0, float(np.mean(rim)) - share)
     )
+
+
+def _standing_out(views: Sequence[View], members: NDArray[np.bool_]) -> float:
+    """Return the step between objects and the ground around them, in standard deviations."""
+    weights = _contrast(views, members)
+    kinds: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
+    for view in views:
+        inside, seen = _inside(view, members), view.clusters >= 0
+        wide = ndimage.binary_dilation(inside, iterations=_NEAR_PX)
+        around = wide & ~ndimage.binary_dilation(inside) & seen
+        contrast = contrast_of(view.pixels, weights)
+        for kind, mask in zip(kinds, (inside, around), strict=True):
+            kind.append(contrast[mask])
+    objects, ground = (np.concatenate(kind) for kind in kinds)
+    if not objects.size or not ground.size:
+        return 0.0
+    spread = math.sqrt((float(objects.var()) + float(ground.var())) / 2)
+    return float(objects.mean() - ground.mean()) / max(spread, 1e-6)
 
 
 def _contrast(views: Sequence[View], members: NDArray[np.bool_]) -> NDArray[np.float64]:

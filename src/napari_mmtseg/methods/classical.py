@@ -15,14 +15,20 @@ class KMeans(SpatialMethod):
     """k-means on the pixels: each belongs to the nearest of k mean intensities or colours.
 
     Source: Lloyd, "Least squares quantization in PCM", IEEE TIT 28, 1982, as scikit-learn has it.
-    `KMeans.preset("plain")` takes intensities as they are, without smoothing.
+    `KMeans.preset("plain")` takes intensities as they are, without smoothing, and
+    keeps single pixels.
     """
 
     title = "k-means"
     summary = "Groups pixels of similar intensity or colour; ready at once."
     source = "Lloyd, IEEE TIT 1982"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "plain": {"smoothing_px": 0.0, "colour": "rgb", "intensity": "full"},
+        "plain": {
+            "smoothing_px": 0.0,
+            "colour": "rgb",
+            "intensity": "full",
+            "smallest_px": 1,
+        },
         "nuclei": {"output": "objects", "n_labels": 2},
     }
 

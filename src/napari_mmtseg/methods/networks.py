@@ -170,6 +170,7 @@ class MMT(NetworkMethod):
             "n_crops": 1,
             "start": "random",
             "padding": "zero",
+            "smallest_px": 1,
             "vote_border": 0.0,
             "sharpening_px": 0,
             "explained": 1.0,
@@ -238,6 +239,7 @@ class Kim(NetworkMethod):
             "reduction": 1,
             "intensity": "full",
             "padding": "zero",
+            "smallest_px": 1,
         },
         "nuclei": {"output": "objects", "n_labels": 2, "sharpening_px": 24},
     }
@@ -284,6 +286,7 @@ class Kanezaki(NetworkMethod):
             "reduction": 1,
             "intensity": "full",
             "padding": "zero",
+            "smallest_px": 1,
         },
         "nuclei": {"output": "objects", "n_labels": 2, "sharpening_px": 24},
     }

@@ -13,7 +13,11 @@ from napari_mmtseg.settings import SeededMethod, setting
 class RefinedMethod(SeededMethod):
     """What the methods that give each pixel probabilities have in common."""
 
-    draft: ClassVar[Mapping[str, Any]] = {"vote_border": 0.0, "sharpening_px": 0}
+    draft: ClassVar[Mapping[str, Any]] = {
+        "vote_border": 0.0,
+        "sharpening_px": 0,
+        "smallest_px": 1,
+    }
 
     output: Literal["classes", "areas", "objects"] = setting(
         "classes",
@@ -22,6 +26,15 @@ class RefinedMethod(SeededMethod):
         "connected piece, plane by plane. objects: one for each nucleus or the like, on ground 0, "
         "apart where they touch, and joined through Z.",
         group="basic",
+    )
+    smallest_px: int = setting(
+        6,
+        "Smallest piece",
+        "Connected pixels of a label that are fewer than this take the label around them; 1 keeps "
+        "single pixels.",
+        ge=1,
+        le=64,
+        unit="px",
     )
     diameter_px: float = setting(
         0.0,

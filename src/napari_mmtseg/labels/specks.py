@@ -1,0 +1,103 @@
+"""Give specks, pieces of a few pixels, to what lies around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label
+
+Whole = TypeVar("Whole", NDArray[np.int16], NDArray[np.int32])
+
+_ROUNDS = 4
+"""A speck among specks waits until these are gone."""
+
+
+def without_specks(clusters: Whole, least: int, closed: Sequence[tuple[bool, bool]]) -> Whole:
+    """Give each piece of fewer than so many pixels to the cluster that it touches most.
+
+    Pieces are connected along the axes. Merging clusters to labels later makes pieces larger, so
+    that no number of labels has smaller ones.
+
+    Parameters
+    ----------
+    clusters : (*spatial) array of whole numbers
+        0 and more, or -1 for none, which stays and is given to nothing. Left as it is.
+    least : int
+        Pixels that a piece must have.
+    closed : sequence of two bools an axis
+        Whether the image ends where the array begins and ends. Pieces at other ends are left
+        alone: what of them lies beyond is not known.
+
+    Returns
+    -------
+    (*spatial) array
+        Of the same type.
+    """
+    for _ in range(_ROUNDS if least > 1 else 0):
+        pieces, small = _specks(clusters, least, closed)
+        if not small.any():
+            break
+        clusters, waiting = _given(clusters, pieces, small)
+        if not waiting:  # all others have become part of a large one
+            break
+    return clusters
+
+
+def _specks(
+    clusters: NDArray[np.signedinteger], least: int, closed: Sequence[tuple[bool, bool]]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Number the pieces that may be small, and tell which ones are."""
+    same = np.ones(clusters.shape, np.bool_)
+    for one, other in _pairs(clusters.ndim):
+        alike = clusters[one] == clusters[other]
+        same[one] &= alike
+        same[other] &= alike
+    # Two neighbours that are like all around them lie in a piece of eight pixels or more, so that
+    # only what lies outside of such cores needs to be numbered, if eight are asked for at most.
+    core = np.zeros(clusters.shape, np.bool_)
+    if least <= 8:
+        for one, other in _pairs(clusters.ndim):
+            both = same[one] & same[other]
+            core[one] |= both
+            core[other] |= both
+    pieces = label(np.where(core | (clusters < 0), -1, clusters), background=-1, connectivity=1)
+    small = np.bincount(pieces.ravel()) < least
+    small[0] = False
+    for one, other in _pairs(clusters.ndim):
+        small[pieces[one][core[other]]] = False
+        small[pieces[other][core[one]]] = False
+    for axis, ends in enumerate(closed):
+        for end, whole in zip((0, -1), ends, strict=True):
+            if not whole:
+                small[np.take(pieces, end, axis)] = False
+    return pieces.astype(np.int32, copy=False), small
+
+
+def _given(
+    clusters: Whole, pieces: NDArray[np.int32], small: NDArray[np.bool_]
+) -> tuple[Whole, bool]:
+    """Give small pieces to the cluster that most of their outer sides touch, if that is large."""
+    speck = small[pieces]
+    touched: list[NDArray[np.int64]] = []
+    for one, other in _pairs(clusters.ndim):
+        for here, there in ((one, other), (other, one)):
+            sides = speck[here] & ~speck[there] & (clusters[there] >= 0)
+            touched.append(
+                np.stack([pieces[here][sides], clusters[there][sides]], 1).astype(np.int64)
+            )
+    pairs, counts = np.unique(np.concatenate(touched), axis=0, return_counts=True)
+    new = np.full(len(small), -1, clusters.dtype)
+    order = np.argsort(counts, kind="stable")  # the last, most touched one stays
+    new[pairs[order, 0]] = pairs[order, 1]
+    found = new[pieces]
+    return np.where(found >= 0, found, clusters), bool((new[small] < 0).any())
+
+
+def _pairs(n: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Yield the two sides of each pair of neighbours along each axis."""
+    for axis in range(n):
+        before = (slice(None),) * axis
+        yield (*before, slice(1, None)), (*before, slice(None, -1))

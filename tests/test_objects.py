@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from skimage.draw import disk, ellipse
+
+from napari_mmtseg import METHODS, MMT, KMeans, load, segment, train
+from napari_mmtseg.labels.objects import find_objects
+from napari_mmtseg.labels.parting import first_look
+from napari_mmtseg.metrics import object_scores
+from napari_mmtseg.nuclei import nuclei_stack
+
+CENTRES = [(30, 30), (30, 47), (75, 40), (100, 90), (40, 100), (80, 115)]
+
+
+def f1(found, truth, threshold=0.5):
+    return object_scores(found, truth, thresholds=(threshold,))[threshold].f1
+
+
+FAST = {
+    "MMT": {"n_iterations": 4},
+    "Kim": {"n_iterations": 15, "width": 16},
+    "Kanezaki": {"n_iterations": 15, "width": 16},
+    "IIC": {"n_iterations": 15, "n_repeats": 1},
+}
+
+
+def discs(*, dark=False, noise=0.04, radius=10):
+    """Six discs, the first two of which touch, and their truth."""
+    truth = np.zeros((130, 140), np.int32)
+    for number, centre in enumerate(CENTRES, start=1):
+        truth[disk(centre, radius, shape=truth.shape)] = number
+    image = 0.2 + 0.6 * (truth > 0) + np.random.default_rng(0).normal(0, noise, truth.shape)
+    return (1 - image if dark else image), truth
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_touching_objects_are_parted_and_the_ground_is_none(dark):
+    image, truth = discs(dark=dark)
+    found = segment(image, MMT.preset("nuclei"))
+    assert found[0, 0] == 0
+    assert f1(found, truth, 0.75) == 1
+
+
+@pytest.mark.parametrize("name", [n for n, one in METHODS.items() if hasattr(one(), "output")])
+def test_every_method_with_probabilities_gives_objects(name):
+    image, truth = discs()
+    method = METHODS[name](output="objects", **FAST.get(name, {}))
+    found = segment(image, method)
+    assert found.dtype == np.int32
+    assert_array_equal(np.unique(found), np.arange(found.max() + 1))
+    assert f1(found, truth) > 0.9
+
+
+def test_the_diameter_is_measured_and_can_be_set():
+    image, _ = discs()
+    model = train(image, MMT.preset("nuclei"))
+    assert model.diameter_px == pytest.approx(20, rel=0.15)
+    assert train(image, MMT.preset("nuclei", diameter_px=33)).diameter_px == 33
+
+
+def test_small_objects_beside_a_set_diameter_are_left_out():
+    image, _ = discs()
+    image[118:125, 18:25] = 0.8
+    there = segment(image, MMT.preset("nuclei"))[121, 21]
+    gone = segment(image, MMT.preset("nuclei", diameter_px=50))[121, 21]
+    assert there > 0
+    assert gone == 0
+
+
+def test_objects_are_smooth_and_whole():
+    image, _ = discs(noise=0)
+    image[disk((75, 40), 3)] = 0.2  # a hole
+    image[5, 5] = image[60, 90] = 0.8  # specks
+    found = segment(image, KMeans(output="objects", n_labels=2, smoothing_px=0.0))
+    assert found[75, 40] == found[75, 48] > 0
+    assert np.bincount(found.ravel())[1:].min() > 100
+
+
+def test_objects_join_planes_and_keep_apart_in_time():
+    stack, truth = nuclei_stack()
+    spacing = (1.0, 1.0, 1.0)
+    model = train(stack, MMT.preset("nuclei"), axes="ZYX", spacing=spacing)
+    found = model.predict(stack, axes="ZYX", spacing=spacing)
+    through = [np.ptp(np.nonzero(found == one)[0]) for one in range(1, min(9, found.max() + 1))]
+    assert max(through) > 2
+    assert f1(found, truth) > 0.7
+    twice = model.predict(np.stack([stack, stack]), axes="TZYX", spacing=spacing)
+    assert not set(np.unique(twice[0])[1:]) & set(np.unique(twice[1]))
+    assert_array_equal(twice[0], found)
+
+
+def test_an_unknown_voxel_size_is_said():
+    stack, _ = nuclei_stack()
+    with pytest.warns(UserWarning, match="voxels' size is not known"):
+        segment(stack[:4], KMeans(output="objects", n_labels=2), axes="ZYX")
+
+
+def test_segment_predict_and_a_saved_model_give_the_same_objects(tmp_path):
+    image, _ = discs()
+    method = MMT.preset("nuclei")
+    model = train(image, method)
+    model.save(tmp_path / "nuclei.safetensors")
+    first = segment(image, method)
+    assert_array_equal(model.predict(image), first)
+    assert_array_equal(load(tmp_path / "nuclei.safetensors").predict(image), first)
+    assert_array_equal(model.predict(image, n_labels=3), first)
+
+
+def test_masked_pixels_hold_no_object():
+    image, _ = discs()
+    mask = np.ones(image.shape, bool)
+    mask[:60] = False
+    found = segment(image, MMT.preset("nuclei"), mask=mask)
+    assert not found[:60].any()
+    assert found[75, 40] > 0
+
+
+def test_an_image_of_one_value_has_no_object():
+    with pytest.warns(UserWarning, match="All pixels"):
+        assert not segment(np.full((40, 50), 7.0), MMT.preset("nuclei")).any()
+
+
+def test_objects_of_a_lazy_image_are_refused_before_training():
+    da = pytest.importorskip("dask.array")
+    with pytest.raises(ValueError, match="Objects of a lazy image"):
+        segment(da.zeros((64, 64)), MMT.preset("nuclei"))
+
+
+def test_named_classes_keep_the_objects():
+    image, truth = discs()
+    strokes = np.zeros(image.shape, np.uint8)
+    strokes[5, 5:60], strokes[75, 35:45] = 1, 2
+    model = train(image, MMT.preset("nuclei")).with_classes(image, strokes)
+    found = model.predict(image)
+    assert f1(found, truth) == 1
+
+
+def test_noise_frays_no_outline():
+    rng = np.random.default_rng(1)
+    inside = np.zeros((120, 120), bool)
+    inside[ellipse(60, 60, 30, 24)] = True
+    frayed = inside ^ (rng.random(inside.shape) < 0.2)
+    seen = first_look(frayed, (1.0, 1.0))
+    assert seen is not None
+    assert seen.diameter == pytest.approx(2 * np.sqrt(30 * 24), rel=0.1)
+
+
+def test_nothing_inside_is_no_object():
+    nothing = np.zeros((20, 20), bool)
+    found = find_objects(nothing, np.zeros((20, 20), np.float32), 5.0, (1.0, 1.0))
+    assert not found.any()
+    assert first_look(nothing, (1.0, 1.0)) is None
