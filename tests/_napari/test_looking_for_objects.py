@@ -304,3 +304,22 @@ def test_measure_and_group_take_the_objects_without_asking(viewer, widget, qtbot
     assert measure.picker.layer == viewer.layers["mine"]
     assert group.objects.layer == objects
     group.panel.close_process()
+
+
+def test_a_click_in_3d_or_outside_of_the_image_is_none(viewer, widget, qtbot, spots):
+    image = viewer.add_image(np.stack([spots] * 3), name="stack", scale=(2, 1, 1), units="um")
+    run(widget, qtbot)
+    assert "2 times as deep as wide" in widget.panel.status.text()
+    button = widget.results.objects.point_button
+    button.click()
+    viewer.dims.ndisplay = 3
+    click(viewer, everywhere(viewer, image), (1, 18, 20))
+    assert "turn to 2D" in widget.panel.status.text()
+    viewer.dims.ndisplay = 2
+    click(viewer, everywhere(viewer, image), (1, 200, 20))
+    assert "outside of the image" in widget.panel.status.text()
+    assert button.isChecked()
+    assert not widget.running
+    click(viewer, everywhere(viewer, image), (1, *DARK[0]))
+    finish(widget, qtbot)
+    assert viewer.layers[-1].data[1][DARK[0]] > 0
