@@ -6,6 +6,7 @@ from skimage.draw import disk, ellipse
 from napari_mmtseg import METHODS, MMT, KMeans, load, segment, train
 from napari_mmtseg.labels.objects import find_objects
 from napari_mmtseg.labels.parting import first_look
+from napari_mmtseg.labels.seeking import View, seek
 from napari_mmtseg.metrics import object_scores
 from napari_mmtseg.nuclei import nuclei_stack
 
@@ -150,3 +151,20 @@ def test_nothing_inside_is_no_object():
     found = find_objects(nothing, np.zeros((20, 20), np.float32), 5.0, (1.0, 1.0))
     assert not found.any()
     assert first_look(nothing, (1.0, 1.0)) is None
+
+
+def test_more_labels_are_taken_for_objects_only_if_they_find_rounder_ones():
+    image, truth = discs(noise=0)
+    tissue = np.zeros(image.shape, bool)
+    tissue[10:125, 12:132] = True
+    clusters = (tissue.astype(np.int16) + (truth > 0)).astype(np.int16)
+    views = [View(clusters, (clusters / 2).astype(np.float32)[None])]
+    two, three = np.array([1, 2, 2]), np.array([1, 2, 3])
+    assert_array_equal(seek(views, [two, three], (1.0, 1.0)), [False, False, True])
+    plain = [View((truth > 0).astype(np.int16), image.astype(np.float32)[None])]
+    assert_array_equal(seek(plain, [np.array([1, 2])], (1.0, 1.0)), [False, True])
+
+
+def test_a_label_without_pieces_is_no_object():
+    views = [View(np.zeros((20, 20), np.int16), np.zeros((1, 20, 20), np.float32))]
+    assert not seek(views, [np.array([1, 2])], (1.0, 1.0)).any()

@@ -18,9 +18,9 @@ _LEAST, _MOST = 0.001, 0.7
 _COVER, _MUCH = 0.05, 0.35
 _RIM = 0.1
 """What covering more than this of the image, and more of its rim than of it, costs in roundness."""
-_CLEARLY = 0.03
+_CLEARLY = 0.035
 """How much better more labels must do than fewer ones."""
-_AS_CLEAR = 0.75
+_AS_CLEAR = 0.7
 """How much of the step at the rim of what fewer labels found must be left."""
 _NEAR_PX = 3
 _FEWEST_PX = 20
