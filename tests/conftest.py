@@ -10,7 +10,16 @@ import torch
 DATA = Path(os.environ.get("MMTSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 # Small tensors gain nothing from a second thread, and the tests run beside other work.
+_THREADS = torch.get_num_threads()
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def all_threads():
+    """As many threads as the training process has, for what must be equal to the last bit."""
+    torch.set_num_threads(_THREADS)
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -151,6 +151,7 @@ def test_a_new_process_goes_on_where_another_was_ended(viewer, widget, qtbot, st
     shown(viewer, qtbot, layer, 2, expected[2])
 
 
+@pytest.mark.usefixtures("all_threads")
 def test_the_uncertainty_of_a_lazy_layer_is_found_where_one_looks(viewer, qtbot, stack):
     widget = MMTWidget(viewer)
     viewer.window.add_dock_widget(widget)

@@ -341,6 +341,7 @@ def test_a_killed_process_is_reported(viewer, widget, qtbot, two_discs, monkeypa
     assert len(viewer.layers) == 1
 
 
+@pytest.mark.usefixtures("all_threads")
 def test_the_copied_script_repeats_the_run(viewer, widget, qtbot, two_discs, monkeypatch):
     viewer.add_image(two_discs, name="it's discs")
     strokes = np.zeros(two_discs.shape, np.int32)
