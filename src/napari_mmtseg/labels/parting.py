@@ -19,7 +19,7 @@ _BRIGHTNESS_BLUR = 0.2
 _BRIGHTEST = 1.2
 _A_PART_MORE = 0.02
 """How much rounder the parts must be for each part more, where a diameter's size is parted."""
-_OTHER_SIZE = 0.05
+_OTHER_SIZE = 0.15
 _AT_ONCE = 2
 _ROUND = 0.9
 _OUTLINES = (1.0, 2.0, 4.0)
