@@ -15,6 +15,7 @@ from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import Run, Step
 from napari_mmtseg.labels.objects import find_objects
 from napari_mmtseg.labels.seeking import contrast_of
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative
@@ -47,7 +48,7 @@ def check_diameter(method: Method, frames: Frames) -> None:
     """
     diameter = getattr(method, "diameter_px", 0.0)
     rows, columns = (frames.shape[frames.label_axes.index(axis)] for axis in "YX")
-    if getattr(method, "output", "") == "objects" and diameter > max(rows, columns):
+    if output_of(method) == "objects" and diameter > max(rows, columns):
         raise ValueError(
             f"Objects as wide as the image or wider cannot be found: the diameter (diameter_px) is "
             f"{diameter:g} px, the image {rows} x {columns}. Give that of one object, or 0 to have "

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
-from napari_mmtseg.finding import check_diameter, object_steps
+from napari_mmtseg.finding import Known, check_diameter, object_steps
 from napari_mmtseg.labels.pieces import pieces
 from napari_mmtseg.labels.specks import without_specks
-from napari_mmtseg.scaling import Scaling
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
 
 _STRIP_VALUES = 2**18
@@ -31,23 +31,13 @@ Clusters = NDArray[np.int16]
 """0..K - 1, or -1 where a pixel is not finite or masked."""
 
 
-class Trained(Protocol):
+class Trained(Known, Protocol):
     """What is asked of a model here."""
 
     @property
     def method(self) -> Method: ...
     @property
-    def scaling(self) -> Scaling: ...
-    @property
     def weights(self) -> Weights: ...
-    @property
-    def n_clusters(self) -> int: ...
-    @property
-    def objects(self) -> NDArray[np.int64]: ...
-    @property
-    def contrast(self) -> NDArray[np.float64]: ...
-    @property
-    def diameter_px(self) -> float: ...
     def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]: ...
 
 
@@ -314,11 +304,6 @@ def labelled(
         return labels
     check_output(method, labels)
     return pieces(labels, frame_axes)
-
-
-def output_of(method: Method) -> str:
-    """Return what labels stand for: classes, areas or objects."""
-    return str(getattr(method, "output", "classes"))
 
 
 def check_output(method: Method, image: Any) -> None:

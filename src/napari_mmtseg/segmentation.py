@@ -16,8 +16,9 @@ from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
 from napari_mmtseg.finding import check_diameter, object_steps
-from napari_mmtseg.labelling import Segmentation, check_output, label_steps, output_of
+from napari_mmtseg.labelling import Segmentation, check_output, label_steps
 from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Labels, Model, Uncertainty
 from napari_mmtseg.reading import Beside, images_of, read_sample
 from napari_mmtseg.settings import Method

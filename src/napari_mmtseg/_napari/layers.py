@@ -22,7 +22,8 @@ from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.arrays import Frames, is_lazy
-from napari_mmtseg.labelling import Segmentation, output_of
+from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
 from napari_mmtseg.stores import open_image
 

@@ -14,8 +14,8 @@ from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
 from napari_mmtseg._napari.goal import GoalChoice
 from napari_mmtseg._napari.preset_choice import PresetChoice
 from napari_mmtseg.finding import check_diameter
-from napari_mmtseg.labelling import output_of
 from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
 
 

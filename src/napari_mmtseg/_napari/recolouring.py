@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Labels
 
 _SLAB = 2**17
@@ -79,7 +80,7 @@ def recoloured(whole: Segmentation, data: Any, before: int, count: int) -> Recol
     """
     clusters = whole.clusters
     same = isinstance(data, np.ndarray) and data.shape == clusters.shape
-    if getattr(whole.method, "output", "classes") != "classes":  # pieces are not looked up
+    if output_of(whole.method) != "classes":  # pieces are not looked up
         labels = whole.labels(count)
         same = same and np.array_equal(data, whole.labels(before))
         return Recoloured(whole, data, same, count, labels, *counted(labels))

@@ -32,7 +32,8 @@ from napari_mmtseg._napari.sources import take
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg._napari.worker import Shown
-from napari_mmtseg.labelling import Segmentation, output_of
+from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Model, load
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import relabel_sequential, watershed
 
-from napari_mmtseg.labels.parting import by_distance, parted
+from napari_mmtseg.labels.parting import BLUR, by_distance, depth, parted, smoothed
 from napari_mmtseg.labels.shapes import size_of
 from napari_mmtseg.labels.specks import without_specks
 
@@ -53,13 +53,12 @@ def find_objects(
         Objects numbered from 1, 0 elsewhere. None, nor a gap between them, is smaller than 6
         pixels.
     """
-    nothing = np.zeros(inside.shape, np.int32)
-    outline = _smoothed(inside, diameter, spacing)
+    outline = _whole(inside, diameter, spacing)
     if not diameter or not outline.any():
-        return nothing
+        return np.zeros(inside.shape, np.int32)
     contrast = ndimage.gaussian_filter(contrast, [1 / one for one in spacing])
     wider = outline | _to_half(outline, contrast, diameter, spacing)
-    whole = _smoothed(wider, diameter, spacing)
+    whole = _whole(wider, diameter, spacing)
     found = parted(whole, contrast, diameter, spacing)
     smallest = max(_SPECK * size_of(diameter, inside.ndim) / math.prod(spacing), _SPECK_PX)
     kept = np.bincount(found.ravel()) >= smallest
@@ -70,13 +69,12 @@ def find_objects(
     return numbered
 
 
-def _smoothed(
+def _whole(
     inside: NDArray[np.bool_], diameter: float, spacing: tuple[float, ...]
 ) -> NDArray[np.bool_]:
     """Smooth the outline, and fill the holes that no object has."""
     sigma = max(_SMOOTH * diameter, _LEAST_SMOOTH)
-    near = ndimage.gaussian_filter(inside.astype(np.float32), [sigma / one for one in spacing])
-    smooth = near > 0.5
+    smooth = smoothed(inside, sigma, spacing)
     holes, count = ndimage.label(~smooth)
     closed = np.bincount(holes.ravel(), minlength=count + 1) * math.prod(spacing)
     filled = closed <= _HOLE * size_of(diameter, inside.ndim)
@@ -95,8 +93,7 @@ def _to_half(
     spacing: tuple[float, ...],
 ) -> NDArray[np.bool_]:
     """Draw each object on to where the contrast is half of its own, since faint ones are cut."""
-    distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
-    parts = by_distance(distance, inside, 0.1 * diameter, spacing)
+    parts = by_distance(depth(inside, spacing), inside, BLUR * diameter, spacing)
     count = int(parts.max(initial=0))
     if not count:
         return inside

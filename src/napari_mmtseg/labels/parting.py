@@ -13,8 +13,10 @@ from skimage.segmentation import relabel_sequential, watershed
 
 from napari_mmtseg.labels.shapes import diameter_of, size_of, sizes_and_roundness, weighted_median
 
-_BLURS = (0.06, 0.1, 0.15)
-"""Smoothing of the distance to the edge, as shares of a diameter, from many parts to few."""
+BLUR = 0.1
+"""Smoothing of the distance to the edge that suits most objects, as a share of the diameter."""
+_BLURS = (0.06, BLUR, 0.15)
+"""The same for proposals, from many parts to few."""
 _BRIGHTNESS_BLUR = 0.2
 _BRIGHTEST = 1.2
 _A_PART_MORE = 0.02
@@ -81,6 +83,21 @@ def by_distance(
     return _watershed(height, inside, 2 * blur / min(spacing))
 
 
+def depth(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float32]:
+    """Return each pixel's distance to the edge, 0 outside."""
+    found = ndimage.distance_transform_edt(inside, sampling=spacing)
+    return np.asarray(found, np.float32)
+
+
+def smoothed(
+    inside: NDArray[np.bool_], sigma: float, spacing: tuple[float, ...]
+) -> NDArray[np.bool_]:
+    """Smooth an outline by a Gaussian of so many units of spacing."""
+    near = ndimage.gaussian_filter(inside.astype(np.float32), [sigma / one for one in spacing])
+    found: NDArray[np.bool_] = near > 0.5
+    return found
+
+
 class Seen(NamedTuple):
     """What the objects of a mask look like before anything is known about them."""
 
@@ -102,8 +119,7 @@ def first_look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen | 
     """
     found = None
     for sigma in _OUTLINES:
-        near = ndimage.gaussian_filter(inside.astype(np.float32), [sigma / one for one in spacing])
-        smooth = near > 0.5
+        smooth = smoothed(inside, sigma, spacing)
         if not smooth.any():
             break
         found = _look(smooth, spacing)
@@ -113,11 +129,11 @@ def first_look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen | 
 
 
 def _look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen:
-    distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
+    distance = depth(inside, spacing)
     # In a ball of n dimensions the mean distance to the edge is a part of n + 1 of the radius.
     diameter = 2 * (inside.ndim + 1) * float(distance[inside].mean())
     for _ in range(2):
-        parts = by_distance(distance, inside, 0.1 * diameter, spacing)
+        parts = by_distance(distance, inside, BLUR * diameter, spacing)
         sizes, roundness = sizes_and_roundness(parts, spacing)
         weights = sizes * np.where(roundness > _ROUND, 1, 1e-6)
         diameter = weighted_median(diameter_of(sizes, inside.ndim), weights)
@@ -130,7 +146,7 @@ def _proposals(
     diameter: float,
     spacing: tuple[float, ...],
 ) -> list[NDArray[np.int32]]:
-    distance = ndimage.distance_transform_edt(inside, sampling=spacing).astype(np.float32)
+    distance = depth(inside, spacing)
 
     def by_brightness(blur: float) -> NDArray[np.int32]:
         bright = np.clip(contrast, 0, _BRIGHTEST) * inside
@@ -181,7 +197,6 @@ def _scores(
     some = total > 0
     parts = np.bincount(piece[1:], minlength=count + 1)
     cost = _A_PART_MORE * (parts - 1) * size_of(diameter, n)
-    score[some] = ((np.bincount(piece[1:], sizes * worth, count + 1) - cost) / total.clip(1e-9))[
-        some
-    ]
+    gain = np.bincount(piece[1:], sizes * worth, count + 1) - cost
+    score[some] = gain[some] / total[some]
     return score

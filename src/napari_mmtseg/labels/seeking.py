@@ -167,7 +167,7 @@ def _standing_out(views: Sequence[View], members: NDArray[np.bool_]) -> float:
 
 def _contrast(views: Sequence[View], members: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the linear function of the channels that parts objects and ground best (Fisher)."""
-    kinds = [[], []]  # type: list[list[NDArray[np.float64]]]
+    kinds: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]] = ([], [])
     for view in views:
         inside, seen = _inside(view, members), view.clusters >= 0
         for kind, mask in enumerate((seen & ~inside, inside)):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from napari_mmtseg.settings import SeededMethod, setting
+from napari_mmtseg.settings import Method, SeededMethod, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,3 +81,8 @@ class SpatialMethod(RefinedMethod):
         "voxels' shape in mind. automatic: volume if the voxels' size is known and their depth is "
         "at most twice their width.",
     )
+
+
+def output_of(method: Method) -> str:
+    """Return what a method's labels stand for: classes, areas or objects."""
+    return str(getattr(method, "output", "classes"))
