@@ -18,14 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, 1 where runs failed, 2 for input that cannot be used."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(given)
-    try:
-        return int(args.run(args, provenance.command(given)))
-    except (ValueError, TypeError, MemoryError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped. What is done is kept: the same command goes on from here.")
-        return 130
+    return running.told(lambda: int(args.run(args, provenance.command(given))))
 
 
 def _table(args: argparse.Namespace, command: str) -> int:

@@ -42,14 +42,7 @@ _NOTE = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and print; return 0, 1 where runs failed, 2 for input that cannot be used."""
     args = _parser().parse_args(arguments)
-    try:
-        return _run(args)
-    except (ValueError, TypeError, MemoryError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped. What is done is kept: the same command goes on from here.")
-        return 130
+    return running.told(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -39,6 +39,18 @@ def jobs(dataset: Dataset, rows: Sequence[Contender], seeds: list[int]) -> dict[
     }
 
 
+def told(work: Callable[[], int]) -> int:
+    """Do a command's work, and say in a line what it cannot do; return its exit status."""
+    try:
+        return work()
+    except (ValueError, TypeError, MemoryError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. What is done is kept: the same command goes on from here.")
+        return 130
+
+
 def run(
     wanted: dict[Job, Picture],
     store: Store,

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.spots import BRIGHT, DARK
+
 DATA = Path(os.environ.get("MMTSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 # Small tensors gain nothing from a second thread, and the tests run beside other work.
@@ -20,6 +22,17 @@ def all_threads():
     torch.set_num_threads(_THREADS)
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def spots():
+    """Four bright discs and three dark ones on a grey ground: (80, 96) uint8."""
+    image = np.random.default_rng(0).normal(110, 4, (80, 96))
+    rows, columns = np.ogrid[:80, :96]
+    for kind, value in ((BRIGHT, 220), (DARK, 20)):
+        for row, column in kind:
+            image[(rows - row) ** 2 + (columns - column) ** 2 < 49] = value
+    return image.astype(np.uint8)
 
 
 @pytest.fixture

@@ -9,20 +9,9 @@ from numpy.testing import assert_array_equal
 from napari_mmtseg import MMT, Felzenszwalb, KMeans, segment, train
 from napari_mmtseg.engine import drain
 from napari_mmtseg.segmentation import part_steps, segment_steps
+from tests.spots import BRIGHT, DARK
 
 NUCLEI = KMeans(n_labels=2, smoothing_px=0.0, output="objects")
-BRIGHT, DARK = [(18, 20), (18, 60), (50, 20), (50, 60)], [(34, 40), (66, 80), (34, 80)]
-
-
-@pytest.fixture
-def spots():
-    """Four bright discs and three dark ones on a grey ground: (80, 96) uint8."""
-    image = np.random.default_rng(0).normal(110, 4, (80, 96))
-    rows, columns = np.ogrid[:80, :96]
-    for kind, value in ((BRIGHT, 220), (DARK, 20)):
-        for row, column in kind:
-            image[(rows - row) ** 2 + (columns - column) ** 2 < 49] = value
-    return image.astype(np.uint8)
 
 
 def at(labels, places):

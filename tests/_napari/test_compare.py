@@ -20,11 +20,6 @@ def truth():
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()  # as plugins get it
-
-
-@pytest.fixture
 def widget(viewer):
     widget = CompareWidget(viewer)
     viewer.window.add_dock_widget(widget)

@@ -22,11 +22,6 @@ def bars():
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()  # as plugins get it
-
-
-@pytest.fixture
 def widget(viewer):
     widget = CorrectWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Correct objects")

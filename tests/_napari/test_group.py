@@ -24,11 +24,6 @@ def cells():
     return image, objects
 
 
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()  # as plugins get it
-
-
 def test_grouping_adds_a_layer_and_a_column(viewer, qtbot, cells):
     image, objects = cells
     viewer.add_image(image, name="cells", scale=(2, 2))

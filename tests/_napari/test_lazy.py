@@ -35,11 +35,6 @@ def stack():
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()  # as plugins get it
-
-
-@pytest.fixture
 def widget(viewer):
     widget = KMeansWidget(viewer)
     viewer.window.add_dock_widget(widget)

@@ -21,25 +21,9 @@ from napari_mmtseg._napari.measure import MeasureWidget
 from napari_mmtseg._napari.widgets import KMeansWidget, MMTWidget
 from napari_mmtseg.methods import METHODS
 from tests._napari.mouse import click, drag
+from tests.spots import BRIGHT, DARK
 
 SECONDS = 120_000
-BRIGHT, DARK = [(18, 20), (18, 60), (50, 20), (50, 60)], [(34, 40), (66, 80), (34, 80)]
-
-
-@pytest.fixture
-def spots():
-    """Four bright discs and three dark ones on a grey ground: (80, 96) uint8."""
-    image = np.random.default_rng(0).normal(110, 4, (80, 96))
-    rows, columns = np.ogrid[:80, :96]
-    for kind, value in ((BRIGHT, 220), (DARK, 20)):
-        for row, column in kind:
-            image[(rows - row) ** 2 + (columns - column) ** 2 < 49] = value
-    return image.astype(np.uint8)
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()  # as plugins get it
 
 
 @pytest.fixture

@@ -30,11 +30,6 @@ def cells():
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()  # as plugins get it
-
-
-@pytest.fixture
 def widget(viewer):
     widget = MeasureWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Measure")

@@ -11,11 +11,6 @@ from qtpy.QtCore import QTimer
 STACK = np.random.default_rng(0).integers(0, 9, (4, 2, 16, 16), np.uint16)
 
 
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()  # as plugins get it
-
-
 def test_the_window_lives_while_the_cells_are_downloaded(viewer, monkeypatch):
     def download():
         time.sleep(1)
