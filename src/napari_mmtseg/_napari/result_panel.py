@@ -23,6 +23,7 @@ from superqt import QCollapsible
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.again import Origin
+from napari_mmtseg._napari.channel_axis import laid, narrowed
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
 from napari_mmtseg._napari.measure import open_measure
@@ -66,20 +67,21 @@ class Result(NamedTuple):
         MemoryError
             If there is no room for a copy.
         """
-        scale = tuple(float(one) for one in self.placed["scale"])
-        units = tuple(str(one) for one in self.placed["units"])
+        kept = [i for i, axis in enumerate(laid(self.origin.axes)) if axis != "C"]
+        scale = tuple(float(self.placed["scale"][i]) for i in kept)
+        units = tuple(str(self.placed["units"][i]) for i in kept)
         told = set(scale) != {1.0} or set(units) != {"pixel"}
         place = {
             "scale": scale if told else None,
             "units": units,
-            "translate": tuple(float(one) for one in self.placed["translate"]),
+            "translate": tuple(float(self.placed["translate"][i]) for i in kept),
         }
         axes = self.origin.axes.replace("C", "")
         if self.lazy is not None:
             order, label_of = self.lazy.order, self.lazy.label_of
-            shape = self.lazy.shape
+            shape = tuple(self.lazy.shape[i] for i in kept)
             return Save(path, overwrite, axes, shape, place, self.about, None, order, label_of)
-        labels = self.layer.data
+        labels = narrowed(self.layer.data, laid(self.origin.axes))
         return Save(
             path, overwrite, axes, labels.shape, place, self.about, take(labels, self.layer.name)
         )

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.again import Origin, parting, summary
+from napari_mmtseg._napari.channel_axis import laid_out, laid_shape, widened
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.live_view import LiveView
@@ -241,8 +242,8 @@ class SegmentWidget(JobWidget):
                 method=method,
                 spacing=spacing,
                 model=model,
-                scribbles=None if scribbles is None else scribbles.take(),
-                mask=self.mask.take(),
+                scribbles=None if scribbles is None else scribbles.take(axes),
+                mask=self.mask.take(axes),
                 plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
                 uncertain=self._wants_uncertainty(),
             )
@@ -254,7 +255,9 @@ class SegmentWidget(JobWidget):
         self._run = _Run(
             origin=Origin(layers, axes, method, spacing, job.mask),
             source_axes=planes.axes,
-            live=LiveView(self.viewer, planes.shape, f"{name} (training)", placed),
+            live=LiveView(
+                self.viewer, laid_shape(planes.shape, axes), f"{name} (training)", placed
+            ),
             about={
                 "image": [one.name for one in layers],
                 "mask": None if self.mask.layer is None else self.mask.layer.name,
@@ -296,6 +299,8 @@ class SegmentWidget(JobWidget):
             self._show_whole(result, done.shown, run, done.seconds)
 
     def _show_whole(self, result: Segmentation, shown: Shown, run: _Run, seconds: float) -> None:
+        result = laid_out(result, run.origin.axes)
+        shown = shown._replace(labels=widened(shown.labels, run.origin.axes))
         metadata = run.record(result.method, seconds)
         try:
             labels, uncertainty = napari_layers.result_layers(
@@ -352,9 +357,11 @@ class SegmentWidget(JobWidget):
     def _show_parted(self, done: Done, before: Segmentation, origin: Origin) -> None:
         assert isinstance(done.result, Segmentation)
         assert done.shown is not None
+        parted = laid_out(done.result, origin.axes)
+        shown = done.shown._replace(labels=widened(done.shown.labels, origin.axes))
         same = {"clusters": before.clusters, "uncertainty": before.uncertainty}
-        self.results.show_parted(replace(done.result, **same), done.shown, origin)
-        self.panel.say(summary(done.shown, origin, done.seconds))
+        self.results.show_parted(replace(parted, **same), shown, origin)
+        self.panel.say(summary(shown, origin, done.seconds))
 
     def save_result(self, path: str, overwrite: bool) -> None:
         """Write the labels of the last result to OME-Zarr."""
@@ -376,7 +383,9 @@ class SegmentWidget(JobWidget):
                 f"Stopped. Save again under that name to go on: {saved.path} keeps what is done."
             )
             return
-        layer = napari_layers.saved_layer(saved.path, result.layer.colormap, result.placed)
+        layer = napari_layers.saved_layer(
+            saved.path, result.origin.axes, result.layer.colormap, result.placed
+        )
         self.viewer.add_layer(layer)
         self.panel.say(f"The labels are in {saved.path}.")
 
