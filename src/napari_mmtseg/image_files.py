@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,35 @@ def open_image(
     return found
 
 
+class LazyTiff:
+    """A TIFF file read piece by piece; it is open while one is read, and no longer."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._opened() as array:
+            self.shape: tuple[int, ...] = array.shape
+            self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+            self.chunks: tuple[int, ...] = array.chunks
+            self.ndim = array.ndim
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part of it."""
+        with self._opened() as array:
+            return np.asarray(array[key])
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        import tifffile
+        import zarr
+
+        with tifffile.TiffFile(self._path) as file:
+            store: Any = file.series[0].aszarr(level=0)
+            try:
+                yield zarr.open(store, mode="r")
+            finally:
+                store.close()
+
+
 def is_image(path: Path) -> bool:
     """Tell by its name whether a file, or a folder, may be an image."""
     return path.suffix.lower() in (*TIFF, *PICTURES, ZARR)
@@ -269,14 +299,7 @@ def _pixels(file: ImageFile) -> Any:
         import tifffile
 
         if file.is_lazy:
-            import zarr
-
-            from napari_mmtseg.chunks import Guarded
-
-            store: Any = tifffile.imread(path, aszarr=True, series=0, level=0)
-            array = zarr.open(store, mode="r")
-            assert isinstance(array, zarr.Array)
-            return Guarded(array)
+            return LazyTiff(path)
         found = tifffile.imread(path, series=0, level=0)
     else:
         from imageio.v3 import imread

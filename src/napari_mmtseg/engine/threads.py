@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 
 def use_threads(count: int) -> None:
-    """Let PyTorch, if it is there, use so many threads in this process."""
-    try:
+    """Let PyTorch use so many threads in this process, whenever it is loaded."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:
         import torch
-    except ImportError:
-        return
-    torch.set_num_threads(count)
+
+        torch.set_num_threads(count)

@@ -28,6 +28,8 @@ from napari_mmtseg.model import Model
 TICK_SECONDS = 0.3
 """So often a run gives word while nothing happens, so that it can be stopped."""
 
+_WORTH_PROCESSES = 6
+
 Doing = Generator[Outcome | None, bool | None, None]
 """Yields what becomes of images, and None now and then; sending True ends it with those begun."""
 
@@ -86,10 +88,15 @@ class Processes:
         return ProcessPoolExecutor(count, context, initializer=_begin, initargs=(model,))
 
 
-def default_place(n_tasks: int, workers: int | None = None) -> Place:
-    """Return where to do so many images: in processes, or here if that is not worth it."""
-    count = min(workers or processors(), n_tasks)
-    return Processes(count) if count > 1 else Here()
+def default_place(n_tasks: int, *, each: bool = False) -> Place:
+    """Return where to do so many images: in processes, or here if they take longer to start.
+
+    What trains on each image does so in one thread, whatever their number, since sums of several
+    threads are rounded in another way.
+    """
+    if processors() > 1 and n_tasks > 1 and (each or n_tasks >= _WORTH_PROCESSES):
+        return Processes(min(processors(), n_tasks))
+    return Here()
 
 
 def processors() -> int:

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -127,6 +127,8 @@ def batch_steps(batch: Batch, place: Place | None = None) -> Batching:
     OSError
         If nothing may be written there.
     """
+    if not batch.method.trains and batch.model == "one":
+        batch = replace(batch, model="each")  # it learns nothing that others could share
     if isinstance(batch.model, str) and batch.model == "each" and batch.n_labels is not None:
         raise ValueError(
             "Number of labels (n_labels) merges those of one model: set it in the method instead "
@@ -165,7 +167,9 @@ def batch_steps(batch: Batch, place: Place | None = None) -> Batching:
                 done = len(outcomes) - len(todo)
                 stop = (yield FileStep(there, done, len(tasks))) or stop
         done = len(tasks) - len(todo)
-        doing = (place or default_place(len(todo))).run([] if stop else todo, model)
+        doing = (place or default_place(len(todo), each=model is None)).run(
+            [] if stop else todo, model
+        )
         stop = None
         while True:
             try:
