@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import is_lazy
 from napari_mmtseg.chunks import Region
+from napari_mmtseg.cluster import Ahead
 from napari_mmtseg.files import write_whole
 from napari_mmtseg.writing import Written, write_labels
 
@@ -81,8 +82,12 @@ def store_steps(
     *,
     fingerprint: str,
     overwrite: bool = False,
+    client: Any = None,
 ) -> Generator[Written, bool | None, Path]:
-    """Write labels, lazy ones too, as OME-Zarr block by block; see `write_labels`."""
+    """Write labels, lazy ones too, as OME-Zarr block by block; see `write_labels`.
+
+    With the client of a cluster, that computes the blocks of lazy ones.
+    """
     lazy = is_lazy(labels)
     side = {"Y": _SIDE_PX, "X": _SIDE_PX}
     chunk = labels.chunksize if lazy else [side.get(axis, 1) for axis in axes]
@@ -96,7 +101,7 @@ def store_steps(
         path,
         labels.shape,
         chunk,
-        block,
+        Ahead(client, labels) if lazy and client is not None else block,
         axes=axes,
         fingerprint=fingerprint,
         scale=[one or 1.0 for one in known],

@@ -109,7 +109,7 @@ def predict(parsed: argparse.Namespace, progress: Progress) -> dict[str, Any]:
             **_guides(parsed),
         )
         found = drive(run, progress)
-        return _written(parsed, file, found, found.labels(parsed.n_labels), progress)
+        return _written(parsed, file, found, found.labels(parsed.n_labels), progress, client)
 
 
 def demo(parsed: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -192,6 +192,7 @@ def _written(
     found: Segmentation,
     labels: Any,
     progress: Progress,
+    client: Any = None,
 ) -> dict[str, Any]:
     """Write labels and uncertainty, and say what they are."""
     axes = "".join(axis for axis in file.axes if axis not in "CS")
@@ -207,6 +208,7 @@ def _written(
             file.pixel_um,
             fingerprint=mark,
             overwrite=parsed.overwrite,
+            client=client,
         ):
             progress.show("Writing", step.done, step.total)
     elif is_lazy(labels):
