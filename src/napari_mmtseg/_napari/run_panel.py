@@ -13,13 +13,14 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 from napari_mmtseg._napari.loss_curve import LossCurve
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.storing import Save
-from napari_mmtseg._napari.worker import Done, Failed, Job, Note, Preview, Progress, Stop
+from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Note, Preview, Progress, Stop
 
 _SILENCE_SECONDS = 30.0
 _DOING = {
     "labelling": "Labelling tile",
     "objects": "Parting objects of plane",
     "writing": "Writing block",
+    "files": "Image",
 }
 _SILENT = (
     "No word from the training process for {}: it may be reading or computing something large, or "
@@ -86,7 +87,7 @@ class RunPanel(QWidget):
         self.stop_button.setEnabled(self.running)
         self.discard_button.setEnabled(self.running)
 
-    def start(self, job: Job | Save) -> None:
+    def start(self, job: Job | Save | FolderJob) -> None:
         """Begin a job."""
         self._started = time.monotonic()
         self.curve.clear()
