@@ -29,6 +29,7 @@ from napari_mmtseg._napari.lazy_labels import LazyLabels
 from napari_mmtseg._napari.measure import open_measure
 from napari_mmtseg._napari.objects_panel import ObjectsPanel
 from napari_mmtseg._napari.recolouring import Recoloured, Recolouring, recoloured
+from napari_mmtseg._napari.recording import remember
 from napari_mmtseg._napari.sources import take
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.words import words_for
@@ -210,7 +211,9 @@ class ResultPanel(QWidget):
     def load_model(self, path: str | Path) -> None:
         """Take a model from a file, to apply it."""
         try:
-            self._take(load(path), f"from {Path(path).name}")
+            model = load(path)
+            remember(model, {"file": str(Path(path).resolve())})
+            self._take(model, f"from {Path(path).name}")
         except (OSError, ValueError) as error:
             show_error(str(error))
 
