@@ -26,7 +26,8 @@ from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
 from napari_mmtseg.stores import open_image
 
-_OBJECTS_OPACITY = 0.6
+_OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
+"""Areas and classes cover the image whole, which is to be seen beneath."""
 _LARGEST_PLANE = 2**26
 UNITLESS = ("pixel", "dimensionless")
 
@@ -284,10 +285,14 @@ def earlier(layers: Sequence[Any], record: dict[str, Any]) -> list[Any]:
 
 
 def result_name(layers: Sequence[Image], method: Method) -> str:
-    """Return what to call a result: what it was made from, by which method, and objects so."""
+    """Return what to call a result: what it was made from, by which method, and what it shows."""
     image = " + ".join(one.name for one in layers)
-    of_objects = output_of(method) == "objects"
-    return f"{image} · {method.title} objects" if of_objects else f"{image} {method.title}"
+    return f"{image} · {method.title} {shows(method)}"
+
+
+def shows(method: Method) -> str:
+    """Return what the labels of a method are: classes, areas or objects."""
+    return output_of(method) if method.trains else "areas"
 
 
 def result_layers(
@@ -304,10 +309,9 @@ def result_layers(
         name=name,
         features=counts_table(present, pixels, labels.size),
         metadata=metadata,
+        opacity=_OPACITY[shows(result.method)],
         **placed,
     )
-    if result.objects is not None:
-        layer.opacity = _OBJECTS_OPACITY
     if result.uncertainty is None:
         return layer, None
     return layer, uncertainty_layer(result.uncertainty, name, placed, metadata)
