@@ -22,6 +22,7 @@ from napari_mmtseg._napari.library_window import LibraryWindow, as_png
 from napari_mmtseg._napari.measure import open_measure
 from napari_mmtseg._napari.model_panel import ModelPanel
 from napari_mmtseg._napari.objects_panel import ObjectsPanel
+from napari_mmtseg._napari.recording import remember
 from napari_mmtseg._napari.remembering import Recalled, Remembering, restore
 from napari_mmtseg._napari.result import Result as Result
 from napari_mmtseg._napari.trust import TrustRow, add_above
@@ -155,7 +156,9 @@ class ResultPanel(QWidget):
     def load_model(self, path: str | Path) -> None:
         """Take a model from a file, to apply it."""
         try:
-            self.take_model(load(path), f"from {Path(path).name}")
+            model = load(path)
+            remember(model, {"file": str(Path(path).resolve())})
+            self.take_model(model, f"from {Path(path).name}")
         except (OSError, ValueError) as error:
             show_error(str(error))
 
