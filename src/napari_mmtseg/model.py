@@ -90,7 +90,8 @@ class Model:
         if groups is None:
             groups = np.arange(len(sizes))
         used = in_use(sizes, classes)
-        order = merges(colours[used], sizes[used], classes[used], groups[used])
+        traits = weights.get("traits", colours)
+        order = merges(traits[used], sizes[used], classes[used], groups[used])
         nothing = np.zeros(len(sizes), np.int64)
         known = (weights, colours, sizes, classes, groups, order, nothing)
         sought = nothing_sought(*colours.shape)
@@ -101,6 +102,11 @@ class Model:
     def n_channels(self) -> int:
         """Number of channels of the images that it takes."""
         return int(self.colours.shape[1])
+
+    @property
+    def traits(self) -> NDArray[np.floating]:
+        """What makes clusters alike, (K, T): their mean intensities, or means of texture."""
+        return self.weights.get("traits", self.colours)
 
     @property
     def n_clusters(self) -> int:
@@ -161,7 +167,7 @@ class Model:
         return replace(self, labels=labels, names=checked_names(names or {}))
 
     def _merged(self, n_labels: int) -> NDArray[np.int64]:
-        known = (self.order, self.colours, self.sizes, self.classes, self.groups)
+        known = (self.order, self.traits, self.sizes, self.classes, self.groups)
         return merged(*known, n_labels)
 
     @overload
