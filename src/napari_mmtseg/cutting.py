@@ -15,7 +15,7 @@ def in_use(sizes: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.b
 
 def merged(
     order: NDArray[np.int64],
-    colours: NDArray[np.float32],
+    traits: NDArray[np.floating],
     sizes: NDArray[np.int64],
     classes: NDArray[np.int64],
     groups: NDArray[np.int64],
@@ -25,7 +25,7 @@ def merged(
     used = np.flatnonzero(in_use(sizes, classes))
     labels = cut(order, sizes[used], classes[used], n_labels)
     # A cluster that was not seen stands with the one that is most like it, of its own group.
-    wide = colours.astype(np.float64)
+    wide = traits.astype(np.float64)
     apart = ((wide[:, None] - wide[used]) ** 2).sum(-1)  # (K, used)
     apart[groups[:, None] != groups[used]] += 2 * apart.max() + 1
     nearest = apart.argmin(axis=1)

@@ -89,7 +89,8 @@ class Model:
         if groups is None:
             groups = np.arange(len(sizes))
         used = in_use(sizes, classes)
-        order = merges(colours[used], sizes[used], classes[used], groups[used])
+        traits = weights.get("traits", colours)
+        order = merges(traits[used], sizes[used], classes[used], groups[used])
         nothing = np.zeros(len(sizes), np.int64)
         known = (weights, colours, sizes, classes, groups, order, nothing)
         sought = nothing_sought(*colours.shape)
@@ -100,6 +101,11 @@ class Model:
     def n_channels(self) -> int:
         """Number of channels of the images that it takes."""
         return int(self.colours.shape[1])
+
+    @property
+    def traits(self) -> NDArray[np.floating]:
+        """What makes clusters alike, (K, T): their mean intensities, or means of texture."""
+        return self.weights.get("traits", self.colours)
 
     @property
     def n_clusters(self) -> int:
@@ -147,11 +153,11 @@ class Model:
         if not np.ptp(self.colours[used], axis=0).any():
             return 1  # learned on a constant image, where only the border differs
         share = getattr(self.method, "explained", 1.0)
-        seen = (self.colours[used], self.sizes[used], self.classes[used])
+        seen = (self.traits[used], self.sizes[used], self.classes[used])
         return getattr(self.method, "n_labels", 0) or fewest(self.order, *seen, share)
 
     def _merged(self, n_labels: int) -> NDArray[np.int64]:
-        known = (self.order, self.colours, self.sizes, self.classes, self.groups)
+        known = (self.order, self.traits, self.sizes, self.classes, self.groups)
         return merged(*known, n_labels)
 
     @overload

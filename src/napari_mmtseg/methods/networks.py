@@ -167,6 +167,7 @@ class MMT(NetworkMethod):
             "n_blocks": 3,
             "averaging": 0.999,
             "warm_up": False,
+            "look_at": "intensity",
             "continuity": 1.0,
             "min_labels": 1,
             "strokes": "bind",
@@ -198,6 +199,14 @@ class MMT(NetworkMethod):
     start: Literal["image", "random"] = changed(NetworkMethod, "start", "image")
     vote_border: float = changed(NetworkMethod, "vote_border", 0.2)
     sharpening_px: int = changed(NetworkMethod, "sharpening_px", 24)
+    look_at: Literal["automatic", "intensity", "texture"] = setting(
+        "automatic",
+        "Look at",
+        "What tells things apart. intensity: how bright pixels are, or of what colour. texture: "
+        "the pattern that they lie in, as in tissue or fabric; borders are found less finely. "
+        "automatic: texture where areas differ in it and hardly in intensity.",
+        group="basic",
+    )
     continuity: float = setting(
         0.2,
         "Smoothness (beta)",
