@@ -25,7 +25,7 @@ _OTHERS = 16_384
 _UNLABELLED_TILES = 4
 """Of images without labels, from which the teachers teach."""
 _MOST_CLASSES = 512
-_HELD_PX = 32
+_HELD_PX = 16
 """Side of the blocks that are held out: neighbouring pixels would tell one another's class."""
 
 
@@ -213,9 +213,10 @@ def _gathered(
         classes.append(strokes.ravel()[here])
         blocks = [at // _HELD_PX for at in np.unravel_index(here, strokes.shape)]
         number = np.unique(np.stack(blocks), axis=1, return_inverse=True)[1].ravel()
-        held.append((random.random(number.max(initial=-1) + 1) < held_out)[number])
-    if not painted:
-        raise ValueError("Nothing is painted: paint at least two classes")
+        count = number.max(initial=-1) + 1
+        held.append((random.permutation(count) < int(held_out * count))[number])
+    if not any(len(one) for one in classes):
+        raise ValueError("Nothing is painted where pixels are finite: paint at least two classes")
     return _Rows(
         np.concatenate(painted),
         np.concatenate(classes).astype(np.int64),
