@@ -41,7 +41,8 @@ from napari_mmtseg.model import Model, load
 if TYPE_CHECKING:
     import napari
 
-_MODEL_FILES = "Models (*.safetensors)"
+_SUFFIX = ".safetensors"
+_MODEL_FILES = f"Models (*{_SUFFIX})"
 _AT_ONCE = 2**20
 """Pixels that are recoloured before the window goes on; more are left to a thread."""
 _YES = QMessageBox.StandardButton.Yes
@@ -261,7 +262,7 @@ class ResultPanel(QWidget):
         else:  # removed, or painted on: what the user made stays as it is
             placed, metadata = result.placed, dict(layer.metadata)
             layer = Labels(made.labels, name=layer.name, metadata=metadata, **placed)
-            self.viewer.add_layer(layer)
+            napari_layers.show(self.viewer, layer)
         size = made.labels.size
         layer.features = napari_layers.counts_table(made.present, made.pixels, size)
         self._note(result, layer, made.n_labels)
@@ -293,7 +294,8 @@ class ResultPanel(QWidget):
         else:
             layer.visible = False
             made = napari_layers.result_layers(whole, shown, layer.name, result.placed, metadata)
-            layer = self.viewer.add_layer(made[0])
+            layer = made[0]
+            napari_layers.show(self.viewer, layer)
         layer.features = napari_layers.counts_table(*shown[1:], shown.labels.size)
         self.show_result(
             result._replace(layer=layer, model=whole.model, whole=whole, origin=origin)
@@ -316,9 +318,10 @@ class ResultPanel(QWidget):
     def _ask_and_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save model", "model.safetensors", _MODEL_FILES)
         if path:
+            # The dialog has asked already whether to replace the file, but not one of another name.
+            named = path if path.endswith(_SUFFIX) else path + _SUFFIX
             try:
-                # The dialog has asked already whether to replace the file.
-                self.save_model(path, overwrite=True)
+                self.save_model(named, overwrite=named == path)
             except (OSError, ValueError) as error:
                 show_error(f"The model could not be saved: {error}")
 
