@@ -66,9 +66,10 @@ def test_a_run_adds_labels_that_lie_on_the_image(viewer, widget, qtbot, two_disc
 
     assert [one.name for one in viewer.layers] == [
         "discs",
-        "discs · MMT classes uncertainty",
         "discs · MMT classes",
+        "discs · MMT classes uncertainty",
     ]
+    assert not viewer.layers[-1].visible
     result = viewer.layers["discs · MMT classes"]
     np.testing.assert_array_equal(layer.data, before)
     assert result.data.shape == two_discs.shape

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
+from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_mmtseg import memory
@@ -29,6 +30,8 @@ from napari_mmtseg.stores import open_image
 
 _OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
+_DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="uncertainty")
+"""Clear where there is none, so that it can lie above the labels."""
 _LARGEST_PLANE = 2**26
 UNITLESS = ("pixel", "dimensionless")
 
@@ -295,13 +298,15 @@ def sample_features(labels: LazyLabels) -> pd.DataFrame:
 def kind_of(layer: Any) -> str:
     """Return what a Labels layer of this plugin's holds: an output, "groups" or "training".
 
+    The last one is said of all layers that are no results.
+
     Returns
     -------
     str
         "" for a layer that the user has opened or made.
     """
     record = layer.metadata.get(METADATA_KEY, {})
-    if "training" in record:
+    if "training" in record or "disagreement" in record:
         return "training"
     settings = record.get("settings")
     if settings is None:
@@ -379,9 +384,9 @@ def uncertainty_layer(
         name=f"{name} uncertainty",
         rgb=False,
         multiscale=False,
-        colormap="inferno",
+        colormap=_DOUBT,
         contrast_limits=(0, 1),
-        blending="additive",
+        blending="translucent",
         metadata=metadata,
         **placed,
     )

@@ -242,7 +242,7 @@ class SegmentWidget(JobWidget):
             if lazy:
                 napari_layers.check_planes(layers, axes)
             else:
-                napari_layers.check_memory(layers, axes, uncertainty=self._wants_uncertainty())
+                napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
             job = Job(
                 image=napari_layers.take(layers, axes),
                 axes=planes.axes,
@@ -252,7 +252,7 @@ class SegmentWidget(JobWidget):
                 scribbles=None if scribbles is None else scribbles.take(axes),
                 mask=self.mask.take(axes),
                 plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
-                uncertain=self._wants_uncertainty(),
+                uncertain=self._wants_uncertainty() or not lazy,  # the panel tells how sure it is
             )
         except (ValueError, MemoryError) as error:
             self.panel.fail(words_for(error))
@@ -321,12 +321,11 @@ class SegmentWidget(JobWidget):
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
-        if uncertainty is not None:
-            napari_layers.show(self.viewer, uncertainty)
         self._add(labels, run)
         remember(result.model, {"made": labels.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
-            Result(labels, result.model, run.placed, run.about, run.origin, whole=result)
+            Result(labels, result.model, run.placed, run.about, run.origin, whole=result),
+            uncertainty if self._wants_uncertainty() else None,
         )
         if result.objects is not None:
             said = summary(shown, run.origin, seconds)
@@ -340,12 +339,10 @@ class SegmentWidget(JobWidget):
         layer, labels, uncertainty = self.lazy.layers(
             result, order, run.live.shape, run.name, run.placed, metadata
         )
-        if uncertainty is not None:
-            napari_layers.show(self.viewer, uncertainty)
         self._add(layer, run)
         remember(model, {"made": layer.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
-            Result(layer, model, run.placed, run.about, run.origin, lazy=labels)
+            Result(layer, model, run.placed, run.about, run.origin, lazy=labels), uncertainty
         )
 
     def _add(self, labels: Labels, run: _Run) -> None:
