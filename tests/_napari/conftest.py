@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_mmtseg._napari import process
+from napari_mmtseg._napari import preferences, process
 from napari_mmtseg._napari.widgets import MMTWidget
 
 SECONDS = 120_000  # of patience, in milliseconds: the process imports torch first
@@ -62,3 +62,11 @@ def widget(viewer, warm):
 def finish(qtbot):
     """Wait until a widget has nothing under way."""
     return lambda widget: qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def models_folder(monkeypatch, tmp_path):
+    """Keep the user's own models out of it."""
+    folder = tmp_path / "models"
+    monkeypatch.setattr(preferences, "user_data_path", lambda _: tmp_path)
+    return folder

@@ -312,7 +312,7 @@ def test_the_last_live_view_is_the_final_answer(viewer, widget, qtbot, stack, vo
     widget.form.show_method(KMeans(n_labels=3, sharpening_px=6))
     run(widget, qtbot)
     assert (len(widget.model.spacing) == 3) == (voxels == "volume")
-    labels = viewer.layers["stack k-means"].data
+    labels = viewer.layers["stack · k-means classes"].data
     assert previews[-1].plane == 2
     assert_array_equal(previews[-1].labels, labels[2])
 

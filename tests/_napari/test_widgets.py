@@ -66,9 +66,10 @@ def test_a_run_adds_labels_that_lie_on_the_image(viewer, widget, qtbot, two_disc
 
     assert [one.name for one in viewer.layers] == [
         "discs",
-        "discs · MMT classes uncertainty",
         "discs · MMT classes",
+        "discs · MMT classes uncertainty",
     ]
+    assert not viewer.layers[-1].visible
     result = viewer.layers["discs · MMT classes"]
     np.testing.assert_array_equal(layer.data, before)
     assert result.data.shape == two_discs.shape
@@ -354,4 +355,4 @@ def test_the_copied_script_repeats_the_run(viewer, widget, qtbot, two_discs, mon
     names: dict = {}
     exec(compile(script, "script", "exec"), names)
     np.testing.assert_array_equal(names["labels"], expected)
-    assert viewer.layers[-1].name == "labels"
+    assert viewer.layers[-1].name == "it's discs · MMT classes [1]"

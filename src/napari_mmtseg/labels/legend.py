@@ -159,7 +159,8 @@ class Legend:
         for old, new, size in zip(self.label_of, table, sizes, strict=True):
             weights[old, new] = weights.get((old, new), 0) + int(size) + 1
         goes: dict[int, int] = {}
-        for old, new in sorted(weights, key=lambda pair: (-weights[pair], pair)):
+        known = {*self.names, *self.colours, *self.hidden}
+        for old, new in sorted(weights, key=lambda one: (-weights[one], one[0] not in known, one)):
             if old not in goes and new not in goes.values():
                 goes[old] = new
         return Legend(
