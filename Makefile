@@ -78,7 +78,7 @@ bench-objects: $(READY)
 # Folders, the command line and a cluster against their aims; figures under load are upper bounds.
 bench-folders: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	$(BIN)/python -m benchmarks.folders $(if $(wildcard $(DATA)/dsb2018),--data $(DATA))
+	$(WINDOW) $(BIN)/python -m benchmarks.folders $(if $(wildcard $(DATA)/dsb2018),--data $(DATA))
 	$(BIN)/python -m benchmarks.plan
 
 $(READY): pyproject.toml constraints.txt | system

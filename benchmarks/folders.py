@@ -53,7 +53,11 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=4, help="a side of the image for the cluster")
     parser.add_argument("--data", type=Path, help="a folder with dsb2018")
     parser.add_argument("--only", nargs="*", help="parts: speed bad kills cluster overhead shows")
+    parser.add_argument("--window", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.window:
+        _window(*args.window)
+        return
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
         "speed": partial(_speed, args.images),
         "bad": _bad,
@@ -241,7 +245,7 @@ print(time.process_time())
 
 
 def _shows(data: Path, place: Path) -> Iterator[Row]:
-    """Do the dark nuclei of the Data Science Bowl on the command line and on a cluster."""
+    """Do nuclei of the Data Science Bowl in the window, on the command line and on a cluster."""
     pattern = str(data / "dsb2018" / "images" / "dark_2*.png")
     told = ["batch", pattern, "--preset", "nuclei", "--sample", "4", "--json", "-o"]
     here = _Run([*told, str(place / "here")])
@@ -252,13 +256,41 @@ def _shows(data: Path, place: Path) -> Iterator[Row]:
     ):
         told = ["batch", pattern, "--model", model, "--json", "--scheduler"]
         there = _Run([*told, client.scheduler.address, "-o", str(place / "there")])
+    command = [sys.executable, "-m", "benchmarks.folders", "--window", pattern]
+    subprocess.run([*command, str(place / "window")], check=True)
     found = {path.name: path.read_bytes() for path in (place / "here").glob("*_labels.tif")}
-    same = sum((place / "there" / name).read_bytes() == content for name, content in found.items())
+    same = sum(
+        all((place / where / name).read_bytes() == content for where in ("there", "window"))
+        for name, content in found.items()
+    )
     yield (
-        "dsb2018, on the command line and on LocalCluster",
+        "dsb2018 on the command line, on LocalCluster and in the window",
         "equal files",
         f"{same} of {len(found)} equal, exit codes {here.code} and {there.code}",
     )
+
+
+def _window(pattern: str, out: str) -> None:
+    """Do a folder in the widget, and keep a screenshot in bench-output."""
+    import napari
+
+    from napari_mmtseg._napari.demo import wait
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 900)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Folders")
+    widget.sources.setText(pattern)
+    widget.results.setText(out)
+    widget.methods.form.show_method(MMT.preset("nuclei"))
+    widget.sample.setValue(4)
+    widget.run()
+    wait(lambda: not widget.running)
+    widget.open_row(widget.rows.index(0, 0))
+    for _ in range(20):
+        napari.qt.get_qapp().processEvents()
+    shot = str(Path("bench-output") / "folders.png")
+    viewer.window.screenshot(shot, canvas_only=False, flash=False)
+    viewer.close()
 
 
 class _Run:
