@@ -16,7 +16,8 @@ from napari_mmtseg.arrays import Frames, several
 from napari_mmtseg.cutting import in_use, merged
 from napari_mmtseg.engine import Learned, drain
 from napari_mmtseg.engine.merging import fewest, merges
-from napari_mmtseg.labelling import Labeller, label_steps
+from napari_mmtseg.labeller import Labeller
+from napari_mmtseg.labelling import label_steps
 from napari_mmtseg.labels.seeking import nothing_sought
 from napari_mmtseg.reading import Beside
 from napari_mmtseg.scaling import Scaling

@@ -25,6 +25,7 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_tiles import LazyTiledLabels
 from napari_mmtseg._napari.measure import open_measure
 from napari_mmtseg._napari.objects_panel import ObjectsPanel
 from napari_mmtseg._napari.recolouring import Recoloured, Recolouring, recoloured
@@ -55,7 +56,7 @@ class Result(NamedTuple):
     """What tells the image from others. JSON."""
     origin: Origin
     whole: Segmentation | None = None
-    lazy: LazyLabels | None = None
+    lazy: LazyLabels | LazyTiledLabels | None = None
     """One of the two."""
 
     def save(self, path: str, *, overwrite: bool) -> Save:
@@ -191,7 +192,8 @@ class ResultPanel(QWidget):
             self.changed.emit()
             return
         shown = self._shown = len(np.unique(model.label_of()))
-        self._merging.setVisible(model.n_clusters > 2 and not of_objects)
+        mergeable = not of_objects and (result.lazy is None or result.lazy.of_clusters)
+        self._merging.setVisible(model.n_clusters > 2 and mergeable)
         self.n_labels.blockSignals(True)
         self.n_labels.setRange(min(2, model.n_clusters), model.n_clusters)
         self.n_labels.setValue(shown)
