@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mmtseg import cluster
 from napari_mmtseg.arrays import Frames, Region, grid, shared, within
 from napari_mmtseg.engine import Run, Step, drain
 from napari_mmtseg.finding import Find, Objects
@@ -140,17 +141,21 @@ def boxes_of(
     return _Classes(clusters, label_of)
 
 
-def lazy_clusters(labeller: Labeller, frames: Frames, mask: Any = None) -> Any:
+def lazy_clusters(labeller: Labeller, frames: Frames, mask: Any = None, client: Any = None) -> Any:
     """Return the clusters as a dask array, whose chunks are the tiles; nothing is computed."""
-    return as_dask(_Clusters(labeller, frames, mask), frames.shape, np.int16)
+    return as_dask(_Clusters(labeller, frames, mask), frames.shape, np.int16, client=client)
 
 
-def lazy_uncertainty(labeller: Labeller, frames: Frames, mask: Any = None) -> Any:
+def lazy_uncertainty(
+    labeller: Labeller, frames: Frames, mask: Any = None, client: Any = None
+) -> Any:
     """Return the uncertainty as a dask array, whose chunks are the tiles."""
-    return as_dask(_Uncertainty(labeller, frames, mask), frames.shape, np.float32)
+    return as_dask(_Uncertainty(labeller, frames, mask), frames.shape, np.float32, client=client)
 
 
-def as_dask(boxes: Boxes, shape: Sequence[int], dtype: Any = np.int32) -> Any:
+def as_dask(
+    boxes: Boxes, shape: Sequence[int], dtype: Any = np.int32, *, client: Any = None
+) -> Any:
     """Return an array that knows its boxes as a dask array; nothing is computed.
 
     Parameters
@@ -161,6 +166,8 @@ def as_dask(boxes: Boxes, shape: Sequence[int], dtype: Any = np.int32) -> Any:
         Of the whole.
     dtype : dtype
         Of what `box` returns.
+    client : distributed.Client, optional
+        Of a cluster, which is handed the boxes at once.
     """
     import dask.array as da
 
@@ -170,7 +177,7 @@ def as_dask(boxes: Boxes, shape: Sequence[int], dtype: Any = np.int32) -> Any:
         chunks=tuple(_lengths(n, side) for n, side in zip(shape, boxes.sides, strict=True)),
         dtype=dtype,
         meta=np.empty((0,) * len(shape), dtype),
-        boxes=_Kept(boxes),
+        boxes=_Kept(boxes) if client is None else cluster.shared(client, boxes),
     )
 
 
@@ -217,7 +224,7 @@ class _Uncertainty(_Clusters):
         return made
 
 
-def _chunk(*, boxes: _Kept, block_info: Any = None) -> NDArray[Any]:
+def _chunk(*, boxes: _Kept | cluster.Sent, block_info: Any = None) -> NDArray[Any]:
     made: NDArray[Any] = boxes.value.box(
         tuple(slice(a, b) for a, b in block_info[None]["array-location"])
     )

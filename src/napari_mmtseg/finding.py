@@ -98,6 +98,8 @@ class Objects:
         See `Find`.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
+    whole : bool
+        Whether all is labelled; otherwise what is not takes no time.
 
     Attributes
     ----------
@@ -111,8 +113,15 @@ class Objects:
     """
 
     def __init__(
-        self, model: Known, frames: Frames, find: Find, spacing: Sequence[float] | None = None
+        self,
+        model: Known,
+        frames: Frames,
+        find: Find,
+        spacing: Sequence[float] | None = None,
+        *,
+        whole: bool = True,
     ) -> None:
+        self._whole = whole
         self._frames = wholes = Frames(frames.data, frames.axes, volumes=True)
         shape = wholes.frame_shape
         self._find, self._scaling, self._weights = find, model.scaling, model.contrast
@@ -160,15 +169,20 @@ class Objects:
         index, at = divmod(number, len(self._tiles))
         tile = self._tiles[at]
         read = grown(tile, self._halo, self._frames.frame_shape)
-        own = self._frames.tile_view(self._find(self._frames.box_of(index, read)))
+        every = self._frames.tile_view(self._find(self._frames.box_of(index, read)))
+        found = np.zeros(every.shape, np.int32)
+        part = slice(0, len(every)) if self._whole else _reached(every)
+        own = every[part]
         inside = self._member[own]
-        if not inside.any():
-            return Seen.of(np.zeros(own.shape, np.int32), within(tile, read))
-        pixels, _ = self._scaling.apply(self._frames.read(index, read))
-        contrast = contrast_of(pixels, self._weights)
-        contrast[own < 0] = 0
-        found = find_objects(inside, contrast, self._diameter, self._spacing)
-        found[own < 0] = 0
+        if inside.any():
+            first = read[0].start
+            rows = slice(first + part.start, first + part.stop)
+            pixels, _ = self._scaling.apply(self._frames.read(index, (rows, *read[1:])))
+            contrast = contrast_of(pixels, self._weights)
+            contrast[own < 0] = 0
+            here = find_objects(inside, contrast, self._diameter, self._spacing)
+            here[own < 0] = 0
+            found[part] = here
         return Seen.of(found, within(tile, read))
 
 
@@ -177,6 +191,8 @@ def object_steps(
     frames: Frames,
     clusters: NDArray[np.int16],
     spacing: Sequence[float] | None = None,
+    *,
+    whole: bool = True,
 ) -> Run[NDArray[np.int32]]:
     """Find the objects of an image whose clusters are known, one tile a step.
 
@@ -191,6 +207,8 @@ def object_steps(
         Of the labels' shape, -1 where there is none.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
+    whole : bool
+        Whether the labelling came to its end; otherwise what it did not reach takes no time.
 
     Returns
     -------
@@ -203,7 +221,7 @@ def object_steps(
         If a tile is too large to be looked at.
     """
     warn_of_cubes(frames, spacing)
-    objects = Objects(model, frames, clusters.__getitem__, spacing)
+    objects = Objects(model, frames, clusters.__getitem__, spacing, whole=whole)
     found = np.zeros(clusters.shape, np.int32)
     for number, (box, here) in enumerate(objects.tiles(), start=1):
         found[box] = here
@@ -219,3 +237,9 @@ def _counts(shape: tuple[int, ...]) -> tuple[int, ...]:
     if math.prod(shape) <= _ONE_PIECE[n]:
         return (1,) * n
     return tuple(-(-length // side) for length, side in zip(shape, _SIDES[n], strict=True))
+
+
+def _reached(clusters: NDArray[np.int16]) -> slice:
+    """Return the part along the first axis that has clusters."""
+    there = np.flatnonzero((clusters >= 0).any(axis=tuple(range(1, clusters.ndim))))
+    return slice(int(there[0]), int(there[-1]) + 1) if len(there) else slice(0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -157,7 +157,7 @@ class Labeller:
             small.append(self._predictor.reduce(scaled))
         return np.concatenate(small, axis=1), valid
 
-    def find_all(self, frames: Frames, mask: Any = None) -> Iterator[Found]:
+    def find_all(self, frames: Frames, mask: Any = None) -> Generator[Found]:
         """Find the clusters of all tiles in their order, some of the next ones meanwhile.
 
         Some of the work on a tile cannot use several processors.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg import memory
+from napari_mmtseg import cluster, memory
 from napari_mmtseg.arrays import Frames, is_lazy
-from napari_mmtseg.deferred import Boxes, as_dask, boxes_of, lazy_clusters, lazy_uncertainty
+from napari_mmtseg.deferred import as_dask, boxes_of, lazy_clusters, lazy_uncertainty
 from napari_mmtseg.engine import Run, Step
 from napari_mmtseg.finding import check_objects, object_steps, warn_of_cubes
 from napari_mmtseg.labeller import Labeller, Remembering, Trained
@@ -38,7 +38,7 @@ class Segmentation:
     size."""
     objects: Any = None
     """The objects, if the method's output is these; a dask array if the image is lazy."""
-    areas_of: Callable[[NDArray[np.int64]], Boxes] | None = None
+    areas_of: Callable[[NDArray[np.int64]], Any] | None = None
     """Gives the areas of a lazy image by the label of each cluster, if the output is these."""
 
     def labels(self, n_labels: int | None = None) -> Any:
@@ -62,7 +62,7 @@ class Segmentation:
             return self.objects
         label_of = self.model.label_of(n_labels)
         if self.areas_of is not None:
-            return as_dask(self.areas_of(label_of), self.clusters.shape)
+            return self.areas_of(label_of)
         return labelled(self.clusters, label_of, self.method, self.frame_axes)
 
 
@@ -74,6 +74,7 @@ def label_steps(
     label_of: NDArray[np.int64] | None = None,
     uncertain: bool = True,
     spacing: Sequence[float] | None = None,
+    client: Any = None,
 ) -> Run[Segmentation]:
     """Label an image with a model, one tile a step; a lazy image without any.
 
@@ -92,6 +93,8 @@ def label_steps(
         Whether the uncertainty is wanted.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X, for objects.
+    client : distributed.Client, optional
+        Of a cluster that finds the clusters.
 
     Raises
     ------
@@ -102,24 +105,30 @@ def label_steps(
     label_of = model.label_of() if label_of is None else label_of
     check_objects(model.method, frames)
     if is_lazy(frames.data):
-        return _deferred(model, frames, mask, label_of if uncertain else None, spacing)
+        return _deferred(model, frames, mask, label_of if uncertain else None, spacing, client)
     labeller = Labeller(model, label_of=label_of if uncertain else None)
     pixels = math.prod(frames.shape)
     memory.require((6 + 4 * uncertain) * pixels, f"Labelling {pixels:,} pixels")
     clusters = np.full(frames.shape, -1, np.int16)
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
     total = labeller.count(frames)
-    with memory.kept():
-        for number, found in enumerate(labeller.find_all(frames, mask), start=1):
+    stopped: bool | None = None
+    if client is None:
+        every = labeller.find_all(frames, mask)
+    else:
+        every = cluster.find_all(client, labeller, frames, mask)
+    with memory.kept(), closing(every):
+        for number, found in enumerate(every, start=1):
             frames.frame_of(clusters, found.frame)[found.region] = found.clusters
             if doubt is not None:
                 frames.frame_of(doubt, found.frame)[found.region] = found.uncertainty
             step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
-            if (yield step):
+            stopped = yield step
+            if stopped:
                 break
     objects = None
     if output_of(model.method) == "objects":
-        objects = yield from object_steps(model, frames, clusters, spacing)
+        objects = yield from object_steps(model, frames, clusters, spacing, whole=not stopped)
     return Segmentation(clusters, doubt, model.method, frames.frame_axes, model, objects)
 
 
@@ -141,17 +150,23 @@ def _deferred(
     mask: Any,
     label_of: NDArray[np.int64] | None,
     spacing: Sequence[float] | None,
+    client: Any,
 ) -> Segmentation:
     """Return the labels of a lazy image, and the uncertainty of some labels, as dask arrays."""
     output = output_of(model.method)
     labeller = (Labeller if output == "classes" else Remembering)(model, label_of=label_of)
-    clusters = lazy_clusters(labeller, frames, mask)
-    doubt = None if label_of is None else lazy_uncertainty(labeller, frames, mask)
+    read = frames if client is None else cluster.read_there(frames)
+    clusters = lazy_clusters(labeller, read, mask, client)
+    doubt = None if label_of is None else lazy_uncertainty(labeller, read, mask, client)
     known = Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
-    if output == "classes":
-        return known
-    boxes = partial(boxes_of, model, labeller, frames, mask, spacing)
+
+    def labels(of: NDArray[np.int64]) -> Any:
+        boxes = boxes_of(model, labeller, read, mask, spacing, of)
+        return as_dask(boxes, frames.shape, client=client)
+
     if output == "areas":
-        return replace(known, areas_of=boxes)
-    warn_of_cubes(frames, spacing)
-    return replace(known, objects=as_dask(boxes(model.label_of()), frames.shape))
+        return replace(known, areas_of=labels)
+    if output == "objects":
+        warn_of_cubes(frames, spacing)
+        return replace(known, objects=labels(model.label_of()))
+    return known

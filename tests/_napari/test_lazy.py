@@ -67,7 +67,7 @@ def test_planes_are_labelled_where_one_looks_bit_for_bit(viewer, widget, qtbot, 
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
     viewer.dims.set_current_step(0, 3)
     run(widget, qtbot)
-    layer = viewer.layers["lazy k-means"]
+    layer = viewer.layers["lazy · k-means classes"]
     expected = widget.model.predict(stack, axes="ZYX")
     assert_array_equal(expected, segment(stack, METHOD, axes="ZYX"))
     assert layer.data.shape == stack.shape
@@ -92,7 +92,7 @@ def test_a_multiscale_layer_gets_the_labels_of_its_levels(viewer, widget, qtbot,
         levels = [dask.array.from_array(one, chunks=1000) for one in levels]
     viewer.add_image(levels, name="levels", multiscale=True, contrast_limits=(0, 255))
     run(widget, qtbot)
-    shown = np.asarray(viewer.layers["levels k-means"].data)
+    shown = np.asarray(viewer.layers["levels · k-means classes"].data)
     assert_array_equal(shown, np.asarray(segment(Levels(levels), METHOD)))
     widget.copy_as_python()
     monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
@@ -109,7 +109,7 @@ def test_masked_volumes_with_channels_are_shown_plane_by_plane(viewer, widget, q
     viewer.add_labels(dask.array.from_array(mask), name="mask")
     widget.mask.setCurrentText("mask")
     run(widget, qtbot)
-    layer = viewer.layers["lazy k-means"]
+    layer = viewer.layers["lazy · k-means classes"]
     assert len(widget.model.spacing) == 3
     assert layer.data.shape == stack.shape
     expected = widget.model.predict(np.asarray(image), axes="ZCYX") * mask
@@ -123,7 +123,7 @@ def test_fewer_labels_recolour_a_lazy_result_at_once(viewer, widget, qtbot, stac
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
     widget.form.show_method(KMeans(n_labels=4, smoothing_px=0.0))
     run(widget, qtbot)
-    layer = viewer.layers["lazy k-means"]
+    layer = viewer.layers["lazy · k-means classes"]
     widget.results.n_labels.setValue(2)
     expected = widget.model.predict(stack, axes="ZYX", n_labels=2)
     plane = viewer.dims.current_step[0]
@@ -136,7 +136,7 @@ def test_a_new_process_goes_on_where_another_was_ended(viewer, widget, qtbot, st
     monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
     run(widget, qtbot)
-    layer, process = viewer.layers["lazy k-means"], widget.panel.process
+    layer, process = viewer.layers["lazy · k-means classes"], widget.panel.process
     expected = widget.model.predict(stack, axes="ZYX")
     shown(viewer, qtbot, layer, 0, expected[0])
     process.discard()
@@ -155,7 +155,10 @@ def test_the_uncertainty_of_a_lazy_layer_is_found_where_one_looks(viewer, qtbot,
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
     viewer.dims.set_current_step(0, 3)
     run(widget, qtbot)
-    layer, doubt = viewer.layers["lazy MMT"], viewer.layers["lazy MMT uncertainty"]
+    layer, doubt = (
+        viewer.layers["lazy · MMT classes"],
+        viewer.layers["lazy · MMT classes uncertainty"],
+    )
     expected, doubts = widget.model.predict(stack, axes="ZYX", return_uncertainty=True)
     assert doubts.any()
     assert_array_equal(doubt.data[3], doubts[3])
@@ -170,7 +173,7 @@ def test_the_uncertainty_of_a_lazy_layer_is_found_where_one_looks(viewer, qtbot,
 def test_a_lazy_result_outlives_the_widget_and_leaves_no_process(viewer, widget, qtbot, stack, end):
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
     run(widget, qtbot)
-    layer, first = viewer.layers["lazy k-means"], widget.panel.process._child.process
+    layer, first = viewer.layers["lazy · k-means classes"], widget.panel.process._child.process
     model, results = widget.model, widget.lazy
     viewer.window.remove_dock_widget(widget)
     assert first.wait(10) is not None
@@ -202,8 +205,8 @@ def test_a_plane_that_cannot_be_read_says_why(viewer, widget, qtbot, stack, tmp_
     viewer.dims.set_current_step(0, 4)
     qtbot.waitUntil(lambda: bool(errors), timeout=SECONDS)
     assert errors[0].message.startswith("The voxels [4:5, 0:40, 0:50] cannot be read")
-    shown(viewer, qtbot, viewer.layers["i k-means"], 5, expected[5])
-    viewer.layers["i k-means"].visible = False
+    shown(viewer, qtbot, viewer.layers["i · k-means classes"], 5, expected[5])
+    viewer.layers["i · k-means classes"].visible = False
     widget.panel.run_button.click()
     finish(widget, qtbot)
     assert widget.panel.status.text().startswith("The voxels [4:5, 0:40, 0:50] cannot be read")
@@ -234,14 +237,14 @@ def test_a_lazy_result_can_be_a_mask_and_is_compared_only_once_saved(viewer, wid
     viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
     run(widget, qtbot)
     expected = segment(stack, METHOD, axes="ZYX")
-    widget.mask.setCurrentText("lazy k-means")
+    widget.mask.setCurrentText("lazy · k-means classes")
     arrived = pickle.loads(pickle.dumps(widget.mask.take(), protocol=5))
     assert_array_equal(np.asarray(arrived.open()), expected)
 
     viewer.add_labels(expected, name="truth")
     comparing = CompareWidget(viewer)
     qtbot.addWidget(comparing)
-    comparing.result.setCurrentText("lazy k-means")
+    comparing.result.setCurrentText("lazy · k-means classes")
     comparing.truth.setCurrentText("truth")
     assert "save the result" in comparing.problem()
 
@@ -323,7 +326,7 @@ def test_the_last_live_view_is_the_final_answer(viewer, widget, qtbot, stack, vo
     widget.form.show_method(KMeans(n_labels=3, sharpening_px=6))
     run(widget, qtbot)
     assert (len(widget.model.spacing) == 3) == (voxels == "volume")
-    labels = viewer.layers["stack k-means"].data
+    labels = viewer.layers["stack · k-means classes"].data
     assert previews[-1].plane == 2
     assert_array_equal(previews[-1].labels, labels[2])
 

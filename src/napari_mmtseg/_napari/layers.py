@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,12 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
+from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_mmtseg import memory
 from napari_mmtseg._napari import sources
+from napari_mmtseg._napari.channel_axis import laid, widened
 from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.arrays import Frames, is_lazy
@@ -27,8 +27,10 @@ from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
 from napari_mmtseg.stores import open_image
 
-METADATA_KEY = "napari-mmtseg"
-_OBJECTS_OPACITY = 0.6
+_OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
+"""Areas and classes cover the image whole, which is to be seen beneath."""
+_DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="uncertainty")
+"""Clear where there is none, so that it can lie above the labels."""
 UNITLESS = ("pixel", "dimensionless")
 
 
@@ -190,20 +192,27 @@ def pixel_width(layer: Image | Labels, axes: str) -> tuple[float, str] | None:
 def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
     """Return the keywords that put a result where its image is: transforms, units and axis labels.
 
-    Axes left out of the result (channels) are left out of each.
+    Axes left out of the result are left out of each; the one pixel of channels that stay spans all
+    of them.
     """
-    kept = [i for i, axis in enumerate(axes) if axis != "C"]
+    kept = list(range(layer.ndim))[len(axes) - len(laid(axes)) :]
     rotate = np.atleast_2d(layer.rotate)
     if rotate.size == 1 or rotate.shape[0] != layer.ndim:
         rotate = _as_matrix(layer.rotate, layer.ndim)
     shear = np.eye(layer.ndim)
     shear[np.triu_indices(layer.ndim, 1)] = layer.shear
     affine = np.asarray(layer.affine.affine_matrix)
+    scale, translate = np.array(layer.scale), np.array(layer.translate)
+    if "C" in laid(axes):
+        at = axes.index("C")
+        count = data_of(layer).shape[at]
+        translate += (rotate @ shear)[:, at] * scale[at] * (count - 1) / 2
+        scale[at] *= count
     both = np.ix_(kept, kept)
     corner = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
     return {
-        "scale": np.asarray(layer.scale)[kept],
-        "translate": np.asarray(layer.translate)[kept],
+        "scale": scale[kept],
+        "translate": translate[kept],
         "rotate": rotate[both],
         "shear": shear[both][np.triu_indices(len(kept), 1)],
         "affine": affine[corner],
@@ -230,26 +239,10 @@ def sample_features(labels: Labelled) -> pd.DataFrame:
     return pd.DataFrame({"index": present, "share in sample": share})
 
 
-def provenance(
-    method: Method, layers: Sequence[Image], axes: str, seconds: float
-) -> dict[str, Any]:
-    """Record how a result was made: settings, seed, versions, image, axes and time taken."""
-    packages = ("napari-mmtseg", "napari", "torch", "numpy", "scikit-image")
-    return {
-        METADATA_KEY: {
-            "settings": method.to_dict(),
-            "image": [layer.name for layer in layers],
-            "axes": axes,
-            "seconds": round(seconds, 3),
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {"python": platform.python_version()}
-            | {name: _version(name) for name in packages},
-        }
-    }
-
-
 def kind_of(layer: Any) -> str:
     """Return what a Labels layer of this plugin's holds: an output, "groups" or "training".
+
+    The last one is said of all layers that are no results.
 
     Returns
     -------
@@ -257,7 +250,7 @@ def kind_of(layer: Any) -> str:
         "" for a layer that the user has opened or made.
     """
     record = layer.metadata.get(METADATA_KEY, {})
-    if "training" in record:
+    if "training" in record or "disagreement" in record:
         return "training"
     settings = record.get("settings")
     if settings is None:
@@ -280,10 +273,14 @@ def earlier(layers: Sequence[Any], record: dict[str, Any]) -> list[Any]:
 
 
 def result_name(layers: Sequence[Image], method: Method) -> str:
-    """Return what to call a result: what it was made from, by which method, and objects so."""
+    """Return what to call a result: what it was made from, by which method, and what it shows."""
     image = " + ".join(one.name for one in layers)
-    of_objects = output_of(method) == "objects"
-    return f"{image} · {method.title} objects" if of_objects else f"{image} {method.title}"
+    return f"{image} · {method.title} {shows(method)}"
+
+
+def shows(method: Method) -> str:
+    """Return what the labels of a method are: classes, areas or objects."""
+    return output_of(method) if method.trains else "areas"
 
 
 def result_layers(
@@ -300,18 +297,17 @@ def result_layers(
         name=name,
         features=counts_table(present, pixels, labels.size),
         metadata=metadata,
+        opacity=_OPACITY[shows(result.method)],
         **placed,
     )
-    if result.objects is not None:
-        layer.opacity = _OBJECTS_OPACITY
     if result.uncertainty is None:
         return layer, None
     return layer, uncertainty_layer(result.uncertainty, name, placed, metadata)
 
 
-def saved_layer(path: str, colormap: Any, placed: dict[str, Any]) -> Labels:
-    """Make the layer of labels that were written to OME-Zarr."""
-    levels = list(open_image(path).levels)
+def saved_layer(path: str, axes: str, colormap: Any, placed: dict[str, Any]) -> Labels:
+    """Make the layer of labels that were written to OME-Zarr, of an image of some axes."""
+    levels = [widened(level, axes) for level in open_image(path).levels]
     several = len(levels) > 1
     return Labels(
         levels if several else levels[0],
@@ -332,9 +328,9 @@ def uncertainty_layer(
         name=f"{name} uncertainty",
         rgb=False,
         multiscale=isinstance(uncertainty, list),
-        colormap="inferno",
+        colormap=_DOUBT,
         contrast_limits=(0, 1),
-        blending="additive",
+        blending="translucent",
         metadata=metadata,
         **placed,
     )
@@ -352,10 +348,3 @@ def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:
     inner = np.atleast_2d(np.asarray(rotate, float))
     matrix[-len(inner) :, -len(inner) :] = inner
     return matrix
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

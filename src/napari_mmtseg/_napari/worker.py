@@ -27,6 +27,9 @@ from napari_mmtseg._napari.storing import Save, Saved, save_steps
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.arrays import is_lazy
 from napari_mmtseg.engine import Run, Step
+from napari_mmtseg.folders import Batch, FileStep, batch_steps
+from napari_mmtseg.folders.running import Summary
+from napari_mmtseg.folders.work import Outcome
 from napari_mmtseg.grouping import Groups, group_objects_steps
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.labels.pieces import TiledPieces
@@ -38,6 +41,7 @@ from napari_mmtseg.writing import Written
 
 _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
+_GRACE_SECONDS = 1.0
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
@@ -61,6 +65,12 @@ class Job(NamedTuple):
     uncertain: bool = False
     found: Segmentation | None = None
     at: tuple[int, ...] | None = None
+
+
+class FolderJob(NamedTuple):
+    """Do a folder of images."""
+
+    batch: Batch
 
 
 class View(NamedTuple):
@@ -103,6 +113,12 @@ class Grouped(NamedTuple):
     labels: Labels
 
 
+class FileTold(NamedTuple):
+    """What has become of an image of a folder."""
+
+    outcome: Outcome
+
+
 class Lazily(NamedTuple):
     """What was trained on a lazy image, which is labelled where one looks."""
 
@@ -130,7 +146,7 @@ class Shown(NamedTuple):
 class Done(NamedTuple):
     """The result of a job."""
 
-    result: Segmentation | Grouped | Lazily | Saved
+    result: Segmentation | Grouped | Lazily | Saved | Summary
     seconds: float
     shown: Shown | None = None
     """Of a segmentation."""
@@ -143,7 +159,7 @@ class Failed(NamedTuple):
     details: str
 
 
-Message = Progress | Preview | Note | Done | Failed | Seen | Unseen
+Message = Progress | Preview | Note | FileTold | Done | Failed | Seen | Unseen
 
 
 class _Inputs(NamedTuple):
@@ -171,6 +187,8 @@ def main() -> None:
             _serve(partial(_do, wish, wishes, server, out), out)
         elif isinstance(wish, Save):
             _serve(partial(_save, wish, wishes, server, out), out)
+        elif isinstance(wish, FolderJob):
+            _serve(partial(_folder, wish, wishes, server, out), out)
         else:
             server.take(wish)
         del wish  # and the image with it
@@ -249,6 +267,18 @@ def _save(save: Save, wishes: queue.SimpleQueue[Any], server: Server, out: Sende
     return Done(Saved(str(path), done == total), 0)
 
 
+def _folder(job: FolderJob, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
+    def tell(step: Step | FileStep) -> None:
+        if isinstance(step, Step):
+            out.send(Progress(step.phase, step.done, step.total, step.loss, step.n_labels))
+            return
+        if step.outcome is not None:
+            out.send(FileTold(step.outcome))
+        out.send(Progress("files", step.done, step.total, math.nan, 0))
+
+    return Done(_drive(batch_steps(job.batch), tell, wishes, server), 0)
+
+
 def _run(job: Job, inputs: _Inputs) -> Run[Any]:
     image, axes, spacing, model = inputs.image, job.axes, job.spacing, job.model
     if model is not None and job.found is not None:
@@ -281,18 +311,25 @@ def _drive(
     server: Server,
     turn: Callable[[int], None] = lambda plane: None,
 ) -> Any:
-    """Drive a run to its end, and meanwhile do what the window wishes."""
-    stop = False
+    """Drive a run to its end, and meanwhile do what the window wishes.
+
+    A stop ends the phase that it meets. What was labelled so far is parted into objects after that
+    for a moment; what was learned so far labels the whole image.
+    """
+    stopped: tuple[str, float] | None = None
+    phase = ""
     while True:
+        late = stopped is not None and time.perf_counter() - stopped[1] > _GRACE_SECONDS
+        stop = stopped is not None and (stopped[0] == phase or (late and stopped[0] != "training"))
         try:
             step = run.send(stop or None)
         except StopIteration as end:
             return end.value
-        stop = False  # each wish ends one phase: training, then labelling
+        phase = getattr(step, "phase", "")
         while not wishes.empty():
             wish = wishes.get()
             if isinstance(wish, Stop):
-                stop = True
+                stopped = phase, time.perf_counter()
             elif isinstance(wish, View):
                 turn(wish.plane)
             else:
