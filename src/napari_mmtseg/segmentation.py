@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
-from napari_mmtseg.finding import check_diameter, object_steps
-from napari_mmtseg.labelling import Segmentation, check_output, label_steps
+from napari_mmtseg.finding import check_objects, object_steps
+from napari_mmtseg.labelling import Segmentation, label_steps
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Labels, Model, Uncertainty
@@ -200,7 +200,7 @@ def train_steps(
     images = images_of(image, axes)
     volumes = works_in_volumes(method, images[0].axes, spacing)
     images = images_of(image, axes, volumes=volumes)
-    check_diameter(method, images[0])
+    check_objects(method, images[0])
     beside = Beside.check(images, method, scribbles, mask, superpixels)
     _check_initial(initial)
     size = relative(spacing)[-len(images[0].frame_shape) :]
@@ -248,8 +248,7 @@ def segment_steps(
     """
     method = checked(method)
     frames = Frames(image, axes)
-    check_output(method, frames.data)
-    check_diameter(method, frames)
+    check_objects(method, frames)
     if not is_lazy(frames.data):
         pixels = math.prod(frames.shape)  # before the work of training
         memory.require(6 * pixels, f"Labelling {pixels:,} pixels")
@@ -314,7 +313,7 @@ def part_steps(
         As for `segment`.
     """
     frames = model.frames(image, axes, spacing)
-    check_diameter(model.method, frames)
+    check_objects(model.method, frames)
     objects = yield from object_steps(model, frames, found.clusters, spacing)
     return dataclasses.replace(found, method=model.method, model=model, objects=objects)
 
