@@ -35,7 +35,7 @@ from benchmarks.memory import forget_peak, peak_mib, resident_mib
 from napari_mmtseg import MMT, load, segment, train
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine.merging import cut, merges
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.methods import METHODS, RefinedMethod
 from napari_mmtseg.nuclei import nuclei_stack
 from napari_mmtseg.settings import Method

@@ -16,7 +16,8 @@ from napari_mmtseg.arrays import Frames, several
 from napari_mmtseg.cutting import automatic, in_use, merged
 from napari_mmtseg.engine import Learned, OnStep, drain
 from napari_mmtseg.engine.merging import merges
-from napari_mmtseg.labelling import Labeller, label_steps
+from napari_mmtseg.labeller import Labeller
+from napari_mmtseg.labelling import label_steps
 from napari_mmtseg.labels.legend import checked_labels, checked_names
 from napari_mmtseg.labels.seeking import nothing_sought
 from napari_mmtseg.methods.refining import output_of

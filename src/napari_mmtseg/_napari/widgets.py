@@ -239,9 +239,7 @@ class SegmentWidget(JobWidget):
             planes = napari_layers.outline(layers, axes)
             if model is not None:
                 model.frames(planes.data, planes.axes, spacing)
-            if lazy:
-                napari_layers.check_planes(layers, axes)
-            else:
+            if not lazy:
                 napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
             job = Job(
                 image=napari_layers.take(layers, axes),
