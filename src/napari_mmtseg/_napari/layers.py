@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,12 @@ def axes_choices(layer: Image) -> list[str]:
     named = [str(label)[:1].upper() for label in layer.axis_labels]
     if len(set(named)) == len(named) and set(named) <= set("TZCYX") and named[-2:] == ["Y", "X"]:
         return ["".join(named)]
-    before = {0: [""], 1: ["Z", "T", "C"], 2: ["TZ", "ZC", "CZ", "TC", "CT"], 3: ["TZC", "TCZ"]}
+    before = {
+        0: [""],
+        1: ["Z", "T", "C"],
+        2: ["TZ", "ZC", "CZ", "TC", "CT", "ZT"],
+        3: ["TZC", "TCZ", "ZTC", "ZCT", "CTZ", "CZT"],
+    }
     return [sliders + "YX" for sliders in before.get(layer.ndim - 2, [])]
 
 
@@ -59,6 +65,27 @@ def levels_of(layer: Image | Labels) -> list[Any]:
     return [getattr(one, "__wrapped__", one) for one in levels]
 
 
+@contextmanager
+def unlooked(viewer: Any) -> Iterator[None]:
+    """Keep napari from looking up what is under the mouse while layers come and go.
+
+    In 3D that fails where the mouse has not moved since 2D, and whoever adds a layer hears of it.
+    """
+    over = viewer.mouse_over_canvas
+    if viewer.dims.ndisplay == 3:
+        viewer.mouse_over_canvas = False
+    try:
+        yield
+    finally:
+        viewer.mouse_over_canvas = over
+
+
+def show(viewer: Any, layer: Any) -> None:
+    """Add a layer to the viewer."""
+    with unlooked(viewer):
+        viewer.add_layer(layer)
+
+
 def check(layers: Sequence[Image], axes: str) -> None:
     """Say what is wrong with taking these layers together, without reading their pixels.
 
@@ -68,11 +95,23 @@ def check(layers: Sequence[Image], axes: str) -> None:
         If one cannot be segmented, or if several cannot be channels of one image.
     """
     for layer in layers:
+        if layer.ndim > 5:
+            raise ValueError(
+                f"{layer.name} has {layer.ndim} axes, and up to five can be used, T, Z, C, Y and "
+                "X: open a part of it as a layer, such as viewer.add_image(layer.data[0])"
+            )
         Frames(data_of(layer), axes + "S" if layer.rgb else axes)
     shapes = {one.name: tuple(int(n) for n in data_of(one).shape[: one.ndim]) for one in layers}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
+    for other in layers[1:]:
+        if not _lies_on(other, layers[0]):
+            raise ValueError(
+                f"{layers[0].name} and {other.name} have one shape but lie elsewhere or differ in "
+                "scale, so their pixels do not belong together; untick one, or give both one "
+                "scale and translate"
+            )
     if len(layers) > 1 and "C" in axes:
         raise ValueError("Images taken together become channels, so C cannot be one of their axes")
 
@@ -333,6 +372,16 @@ def uncertainty_layer(
         blending="translucent",
         metadata=metadata,
         **placed,
+    )
+
+
+def _lies_on(one: Image, other: Image) -> bool:
+    """Tell whether two layers of one shape have their pixels in the same places."""
+    numbers = ("scale", "translate", "rotate", "shear")
+    pairs = [(getattr(one, name), getattr(other, name)) for name in numbers]
+    pairs.append((one.affine.affine_matrix, other.affine.affine_matrix))
+    return one.units == other.units and all(
+        np.shape(a) == np.shape(b) and np.allclose(a, b) for a, b in pairs
     )
 
 
