@@ -72,8 +72,7 @@ def teaching(teachers: Teachers) -> Callable[..., Found]:
         method = Taught(teachers=teachers)
         model = train(image, method, axes=axes, scribbles=strokes)
         found: Found = model.predict(image, axes=axes) == 2
-
-    return found
+        return found
 
     return taught
 
@@ -97,6 +96,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--counts", nargs="+", type=int, default=list(COUNTS))
     parser.add_argument("--labels", action="store_true", help="labelled images instead of strokes")
+    parser.add_argument("--every", type=int, default=1, help="of the other images is scored")
     parser.add_argument("--output", type=Path, default=Path("bench-output/teaching.jsonl"))
     args = parser.parse_args()
     args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,7 @@ def _of_labels(args: argparse.Namespace, known: dict[str, list[float]]) -> str:
                     predict = learn([every[i] for i in chosen], [every[i] for i in others[:4]])
                     each = [
                         foreground_iou(predict(every[i][1]), every[i][3], np.zeros((), bool))
-                        for i in others
+                        for i in others[:: args.every]
                     ]
                     seconds = time.process_time() - start
                     _append(args.output, key, known, [float(np.mean(each)), seconds])
