@@ -7,9 +7,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +38,7 @@ _SIDE_PX = 512
 _MEMBRANE = 1
 
 Found = NDArray[np.bool_]
+Teachers = Literal["none", "own", "mutual"]
 
 
 def forest(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found:
@@ -47,28 +47,32 @@ def forest(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found:
     painted = strokes.ravel() > 0
     trees = RandomForestClassifier(100, random_state=0, n_jobs=1)
     trees.fit(rows[painted], strokes.ravel()[painted])
-    return (trees.predict(rows) == 2).reshape(strokes.shape)
+    found: Found = (trees.predict(rows) == 2).reshape(strokes.shape)
+    return found
 
 
 def naming(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found:
     """Name the clusters of a model that saw no stroke."""
     model = train(image, MMT(), axes=axes).with_classes(image, strokes, axes=axes)
-    return model.predict(image, axes=axes) == 2
+    found: Found = model.predict(image, axes=axes) == 2
+    return found
 
 
 def binding(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found:
     """Train with strokes that bind MMT's own networks."""
     model = train(image, MMT(strokes="bind"), axes=axes, scribbles=strokes)
-    return model.predict(image, axes=axes) == 2
+    found: Found = model.predict(image, axes=axes) == 2
+    return found
 
 
-def teaching(teachers: str) -> Callable[..., Found]:
+def teaching(teachers: Teachers) -> Callable[..., Found]:
     """Teach by strokes, with teachers or without."""
 
     def taught(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found:
-        method = replace(Taught(), teachers=teachers)
+        method = Taught(teachers=teachers)
         model = train(image, method, axes=axes, scribbles=strokes)
-        return model.predict(image, axes=axes) == 2
+        found: Found = model.predict(image, axes=axes) == 2
+        return found
 
     return taught
 
@@ -92,6 +96,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--counts", nargs="+", type=int, default=list(COUNTS))
     parser.add_argument("--labels", action="store_true", help="labelled images instead of strokes")
+    parser.add_argument("--every", type=int, default=1, help="of the other images is scored")
     parser.add_argument("--output", type=Path, default=Path("bench-output/teaching.jsonl"))
     args = parser.parse_args()
     args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +199,7 @@ def _of_labels(args: argparse.Namespace, known: dict[str, list[float]]) -> str:
                     predict = learn([every[i] for i in chosen], [every[i] for i in others[:4]])
                     each = [
                         foreground_iou(predict(every[i][1]), every[i][3], np.zeros((), bool))
-                        for i in others
+                        for i in others[:: args.every]
                     ]
                     seconds = time.process_time() - start
                     _append(args.output, key, known, [float(np.mean(each)), seconds])
@@ -217,11 +222,11 @@ def _labelled_forest(shown: list[Any], others: list[Any]) -> Callable[[NDArray[A
     return predict
 
 
-def _labelled(teachers: str) -> Callable[..., Callable[[NDArray[Any]], Found]]:
+def _labelled(teachers: Teachers) -> Callable[..., Callable[[NDArray[Any]], Found]]:
     def learn(shown: list[Any], others: list[Any]) -> Callable[[NDArray[Any]], Found]:
         images = [one[1] for one in (*shown, *others)]
         labels = [*(one[3] for one in shown), *(None for _ in others)]
-        method = replace(Taught(), teachers=teachers)
+        method = Taught(teachers=teachers)
         model = train(images, method, axes="YXS", labels=labels)
         return lambda image: model.predict(image, axes="YXS") == 2
 
