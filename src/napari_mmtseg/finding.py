@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_mmtseg import memory
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import Run, Step
+from napari_mmtseg.labels.linking import renumbered
 from napari_mmtseg.labels.objects import find_objects
 from napari_mmtseg.labels.seeking import contrast_of
 from napari_mmtseg.methods.refining import output_of
@@ -30,9 +31,13 @@ class Known(Protocol):
     @property
     def scaling(self) -> Scaling: ...
     @property
+    def method(self) -> Method: ...
+    @property
     def n_clusters(self) -> int: ...
     @property
     def objects(self) -> NDArray[np.int64]: ...
+    @property
+    def objects_are_dark(self) -> bool: ...
     @property
     def contrast(self) -> NDArray[np.float64]: ...
     @property
@@ -79,7 +84,8 @@ def object_steps(
     Returns
     -------
     int32 array
-        Of the labels' shape: objects numbered from 1, each in one time frame alone; 0 elsewhere.
+        Of the labels' shape: objects numbered from 1, each in one time frame alone unless the
+        method links them; 0 elsewhere.
 
     Raises
     ------
@@ -99,18 +105,25 @@ def object_steps(
     memory.require(_BYTES_A_PIXEL * math.prod(wholes.frame_shape), what)
     member = np.append(model.objects != 0, False)  # the last is for cluster -1
     found = np.zeros(clusters.shape, np.int32)
-    last = 0
+    links = getattr(model.method, "over_time", "apart") == "linked"
+    before, last = np.zeros(wholes.frame_shape, np.int32), 0
     for index in range(len(wholes)):
         own = wholes.frame_of(clusters, index)
         inside = member[own]
+        here = np.zeros(own.shape, np.int32)
         if inside.any():
             pixels, _ = model.scaling.apply(wholes.read(index))
             contrast = contrast_of(pixels, model.contrast)
             contrast[own < 0] = 0
-            here = find_objects(inside, contrast, model.diameter_px, size)
+            here = find_objects(
+                inside, contrast, model.diameter_px, size, dark=model.objects_are_dark
+            )
             here[own < 0] = 0
-            wholes.frame_of(found, index)[...] = np.where(here, here + np.int32(last), 0)
-            last += int(here.max(initial=0))
+            here = renumbered(here, before, last)
+            last = max(last, int(here.max(initial=0)))
+            wholes.frame_of(found, index)[...] = here
+        if links:
+            before = here
         step = Step("objects", index + 1, len(wholes), (), (model.n_clusters,), lambda: model)
         if (yield step):
             break
