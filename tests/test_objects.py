@@ -41,6 +41,7 @@ def test_touching_objects_are_parted_and_the_ground_is_none(dark):
     found = segment(image, MMT.preset("nuclei"))
     assert found[0, 0] == 0
     assert f1(found, truth, 0.75) == 1
+    assert train(image, MMT.preset("nuclei")).objects_are_dark == dark
 
 
 @pytest.mark.parametrize("name", [n for n, one in METHODS.items() if hasattr(one(), "output")])
