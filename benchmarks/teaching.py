@@ -65,11 +65,11 @@ def binding(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found
     return found
 
 
-def teaching(teachers: Teachers) -> Callable[..., Found]:
+def teaching(teachers: Teachers, *, perturbed: bool = False) -> Callable[..., Found]:
     """Teach by strokes, with teachers or without."""
 
     def taught(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found:
-        method = Taught(teachers=teachers)
+        method = Taught(teachers=teachers, perturbation="on" if perturbed else "automatic")
         model = train(image, method, axes=axes, scribbles=strokes)
         found: Found = model.predict(image, axes=axes) == 2
         return found
@@ -82,6 +82,7 @@ ROWS: dict[str, Callable[..., Found]] = {
     "naming": naming,
     "strokes that bind": binding,
     "taught": teaching("none"),
+    "perturbed, no teacher": teaching("none", perturbed=True),
     "own teacher": teaching("own"),
     "mutual teachers": teaching("mutual"),
 }
@@ -185,7 +186,10 @@ def _against(args: argparse.Namespace, known: dict[str, list[float]], count: int
 def _of_labels(args: argparse.Namespace, known: dict[str, list[float]]) -> str:
     """Learn from some of the stained images labelled in full, and score the others."""
     every = pictures(args.data, "stained", 1000)
-    lines = ["| labelled images | " + " | ".join(_LABEL_ROWS) + " |", "|---" * 5 + "|"]
+    lines = [
+        "| labelled images | " + " | ".join(_LABEL_ROWS) + " |",
+        "|---" * (len(_LABEL_ROWS) + 1) + "|",
+    ]
     for count in LABELLED:
         cells = []
         for row, learn in _LABEL_ROWS.items():
@@ -222,11 +226,13 @@ def _labelled_forest(shown: list[Any], others: list[Any]) -> Callable[[NDArray[A
     return predict
 
 
-def _labelled(teachers: Teachers) -> Callable[..., Callable[[NDArray[Any]], Found]]:
+def _labelled(
+    teachers: Teachers, *, perturbed: bool = True
+) -> Callable[..., Callable[[NDArray[Any]], Found]]:
     def learn(shown: list[Any], others: list[Any]) -> Callable[[NDArray[Any]], Found]:
         images = [one[1] for one in (*shown, *others)]
         labels = [*(one[3] for one in shown), *(None for _ in others)]
-        method = Taught(teachers=teachers)
+        method = Taught(teachers=teachers, perturbation="on" if perturbed else "off")
         model = train(images, method, axes="YXS", labels=labels)
         return lambda image: model.predict(image, axes="YXS") == 2
 
@@ -235,6 +241,7 @@ def _labelled(teachers: Teachers) -> Callable[..., Callable[[NDArray[Any]], Foun
 
 _LABEL_ROWS = {
     "random forest": _labelled_forest,
+    "not perturbed": _labelled("none", perturbed=False),
     "taught": _labelled("none"),
     "own teacher": _labelled("own"),
     "mutual teachers": _labelled("mutual"),

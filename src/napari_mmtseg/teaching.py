@@ -128,7 +128,12 @@ def lesson_steps(
     _check_told(examples, example_classes, what)
     start |= {"examples": examples, "example_classes": example_classes}
 
-    lesson = Lesson(_standard(start, examples), example_classes, _standard(start, rows.others))
+    lesson = Lesson(
+        _standard(start, examples),
+        example_classes,
+        _standard(start, rows.others),
+        perturbed=_is_perturbed(method, what),
+    )
     n_steps = method.n_iterations if known is None else -(-method.n_iterations // 2)
     learned = None
     for taken in teach(lesson, method, start, n_steps):
@@ -332,6 +337,11 @@ def _learned(weights: Weights, rows: _Rows, names: NDArray[np.int64]) -> Learned
         sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], intensities.mean(0)
     )
     return Learned(weights, colours.astype(np.float32), sizes, names)
+
+
+def _is_perturbed(method: Taught, what: str) -> bool:
+    automatic = method.teachers != "none" or what == "labels"
+    return {"on": True, "off": False}.get(method.perturbation, automatic)
 
 
 def _standard(weights: Weights, rows: NDArray[np.float32]) -> NDArray[np.float64]:
