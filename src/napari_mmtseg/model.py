@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine, saving
 from napari_mmtseg.arrays import Frames, several
-from napari_mmtseg.cutting import in_use, merged
+from napari_mmtseg.cutting import automatic, in_use, merged
 from napari_mmtseg.engine import Learned, OnStep, drain
-from napari_mmtseg.engine.merging import fewest, merges
-from napari_mmtseg.labelling import Labeller, label_steps
+from napari_mmtseg.engine.merging import merges
+from napari_mmtseg.labeller import Labeller
+from napari_mmtseg.labelling import label_steps
+from napari_mmtseg.labels.legend import checked_labels, checked_names
 from napari_mmtseg.labels.seeking import nothing_sought
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.reading import Beside
@@ -66,6 +68,8 @@ class Model:
         Weight of each channel, and what is added, for about 0 on the ground and 1 on objects.
     diameter : (1,) float64 array
         Of a typical object, in pixels of the plane, as measured; 0 if there is none.
+    names : mapping of int to str
+        What labels are called, of those that have a name.
     """
 
     method: Method
@@ -81,6 +85,7 @@ class Model:
     objects: NDArray[np.int64] = field(repr=False)
     contrast: NDArray[np.float64] = field(repr=False)
     diameter: NDArray[np.float64] = field(repr=False)
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, method: Method, scaling: Scaling, is_rgb: bool, learned: Learned) -> Model:
@@ -95,7 +100,7 @@ class Model:
         known = (weights, colours, sizes, classes, groups, order, nothing)
         sought = nothing_sought(*colours.shape)
         model = cls(method, scaling, is_rgb, *known, *sought)
-        return replace(model, labels=model._merged(model._automatic()))
+        return replace(model, labels=model._merged(automatic(model)))
 
     @property
     def n_channels(self) -> int:
@@ -147,14 +152,23 @@ class Model:
             raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
         return self._merged(n_labels)
 
-    def _automatic(self) -> int:
-        """Return the number of labels that the settings ask for."""
-        used = in_use(self.sizes, self.classes)
-        if not np.ptp(self.colours[used], axis=0).any():
-            return 1  # learned on a constant image, where only the border differs
-        share = getattr(self.method, "explained", 1.0)
-        seen = (self.traits[used], self.sizes[used], self.classes[used])
-        return getattr(self.method, "n_labels", 0) or fewest(self.order, *seen, share)
+    def with_labels(
+        self, label_of: Sequence[int] | NDArray[np.int64], names: Mapping[int, str] | None = None
+    ) -> Model:
+        """Give each cluster another label, from 1, and labels their names; nothing is computed.
+
+        Returns
+        -------
+        Model
+            A copy that predicts these labels.
+
+        Raises
+        ------
+        ValueError
+            If there is not one label for each cluster, or a name is none.
+        """
+        labels = checked_labels(label_of, len(self.labels))
+        return replace(self, labels=labels, names=checked_names(names or {}))
 
     def _merged(self, n_labels: int) -> NDArray[np.int64]:
         known = (self.order, self.traits, self.sizes, self.classes, self.groups)
@@ -170,6 +184,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[False] = False,
+        client: Any = None,
     ) -> Labels: ...
     @overload
     def predict(
@@ -181,6 +196,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[True],
+        client: Any = None,
     ) -> tuple[Labels, Uncertainty | None]: ...
     def predict(
         self,
@@ -191,6 +207,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: bool = False,
+        client: Any = None,
     ) -> Labels | tuple[Labels, Uncertainty | None]:
         """Label an image with what was learned; a label means the same in every image and plane.
 
@@ -209,6 +226,8 @@ class Model:
             Number of labels at most; see `label_of`.
         return_uncertainty : bool
             Whether to return the uncertainty as well.
+        client : distributed.Client, optional
+            Of a dask cluster whose workers do the work; see the page on clusters.
 
         Returns
         -------
@@ -227,10 +246,18 @@ class Model:
         frames = self.frames(image, axes, spacing)
         label_of = self.label_of(n_labels)
         side = Beside.check([frames], self.method, None, mask).mask
-        run = label_steps(
-            self, frames, side, label_of=label_of, uncertain=return_uncertainty, spacing=spacing
+        uncertain = return_uncertainty
+        result = drain(
+            label_steps(
+                self,
+                frames,
+                side,
+                label_of=label_of,
+                uncertain=uncertain,
+                spacing=spacing,
+                client=client,
+            )
         )
-        result = drain(run)
         labels: Labels = result.labels(n_labels)
         return (labels, result.uncertainty) if return_uncertainty else labels
 

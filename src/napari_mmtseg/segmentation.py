@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
-from napari_mmtseg.finding import check_diameter, object_steps
-from napari_mmtseg.labelling import Segmentation, check_output, label_steps
+from napari_mmtseg.finding import check_objects, object_steps
+from napari_mmtseg.labelling import Segmentation, label_steps
 from napari_mmtseg.methods import METHODS, MMT, Taught
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Labels, Model, Uncertainty
@@ -210,7 +210,7 @@ def train_steps(
     images = images_of(image, axes)
     volumes = works_in_volumes(method, images[0].axes, spacing)
     images = images_of(image, axes, volumes=volumes)
-    check_diameter(method, images[0])
+    check_objects(method, images[0])
     beside = Beside.check(images, method, scribbles, mask, superpixels)
     truth = _labels_of(images, labels, beside)
     _check_initial(initial)
@@ -274,8 +274,7 @@ def segment_steps(
     """
     method = checked(method)
     frames = Frames(image, axes)
-    check_output(method, frames.data)
-    check_diameter(method, frames)
+    check_objects(method, frames)
     if not is_lazy(frames.data):
         pixels = math.prod(frames.shape)  # before the work of training
         memory.require(6 * pixels, f"Labelling {pixels:,} pixels")
@@ -298,12 +297,25 @@ def predict_steps(
     axes: str | Sequence[str] | None = None,
     spacing: Sequence[float] | None = None,
     mask: ArrayLike | None = None,
+    n_labels: int | None = None,
     uncertain: bool = True,
+    client: Any = None,
 ) -> Run[Segmentation]:
-    """Label an image with a model step by step, one tile a step."""
+    """Label an image with a model step by step, one tile a step; see `Model.predict`."""
     frames = model.frames(image, axes, spacing)
     side = Beside.check([frames], model.method, None, mask).mask
-    return (yield from label_steps(model, frames, side, uncertain=uncertain, spacing=spacing))
+    label_of = model.label_of(n_labels)
+    return (
+        yield from label_steps(
+            model,
+            frames,
+            side,
+            label_of=label_of,
+            uncertain=uncertain,
+            spacing=spacing,
+            client=client,
+        )
+    )
 
 
 def part_steps(
@@ -327,7 +339,7 @@ def part_steps(
         As for `segment`.
     """
     frames = model.frames(image, axes, spacing)
-    check_diameter(model.method, frames)
+    check_objects(model.method, frames)
     objects = yield from object_steps(model, frames, found.clusters, spacing)
     return dataclasses.replace(found, method=model.method, model=model, objects=objects)
 

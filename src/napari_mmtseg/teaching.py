@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mmtseg import memory
 from napari_mmtseg.arrays import Frames, Region, grown, within
 from napari_mmtseg.engine import Learned, Run, Step, Weights
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.methods import Taught
 from napari_mmtseg.reading import check_classes
 from napari_mmtseg.scaling import Scaling

@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg import KMeans
-from napari_mmtseg._napari import recolouring, result_panel
+from napari_mmtseg._napari import applying, recolouring
+from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.recolouring import recoloured
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
@@ -23,12 +24,14 @@ def whole(gray):
 
 @pytest.fixture
 def panel(make_napari_viewer_proxy, whole, qtbot, monkeypatch):
-    monkeypatch.setattr(result_panel, "_AT_ONCE", 0)
+    monkeypatch.setattr(applying, "AT_ONCE", 0)
     viewer = make_napari_viewer_proxy()
     panel = ResultPanel(viewer)
     qtbot.addWidget(panel)
-    layer = viewer.add_labels(whole.labels(), name="labels", metadata={"napari-mmtseg": {}})
-    panel.show_result(Result(layer, whole.model, {}, {}, "YX", whole=whole))
+    record = {"napari-mmtseg": {"settings": whole.method.to_dict()}}
+    layer = viewer.add_labels(whole.labels(), name="labels", metadata=record)
+    origin = Origin([], "YX", whole.method)
+    panel.show_result(Result(layer, whole.model, {}, {}, origin, whole=whole))
     return panel
 
 
@@ -36,15 +39,16 @@ def panel(make_napari_viewer_proxy, whole, qtbot, monkeypatch):
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_labels_are_merged_slab_by_slab_as_at_once(whole, monkeypatch, slab, count):
     monkeypatch.setattr(recolouring, "_SLAB", slab)
-    made = recoloured(whole, whole.labels(5), 5, count)
+    tables = [whole.model.label_of(n) for n in (5, count)]
+    made = recoloured(whole, whole.labels(5), *tables)
     assert_array_equal(made.labels, whole.labels(count))
     for found, expected in zip((made.present, made.pixels), counted(made.labels), strict=True):
         assert_array_equal(found, expected)
     assert made.untouched
     painted = whole.labels(5)
     painted[-1, -1] += 1
-    assert not recoloured(whole, painted, 5, count).untouched
-    assert not recoloured(whole, painted[1:], 5, count).untouched
+    assert not recoloured(whole, painted, *tables).untouched
+    assert not recoloured(whole, painted[1:], *tables).untouched
 
 
 def test_the_slider_ends_at_its_last_place(panel, whole, qtbot):

@@ -8,6 +8,7 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.sources import Source, take
 
 if TYPE_CHECKING:
@@ -55,10 +56,24 @@ class LayerChoice(QComboBox):
         """The layer chosen, or None."""
         return self.currentData()
 
-    def take(self) -> Source | None:
-        """Take the pixels of the layer chosen, or None; see `sources.take`."""
+    def take(self, axes: str = "") -> Source | None:
+        """Take the pixels of the layer chosen, or None; see `sources.take`.
+
+        Parameters
+        ----------
+        axes : str
+            Of the image that it goes with: labels have no channels.
+        """
         layer = self.layer
-        return None if layer is None else take(napari_layers.data_of(layer), layer.name)
+        if layer is None:
+            return None
+        return take(narrowed(napari_layers.data_of(layer), axes), layer.name)
+
+    def record(self, axes: str) -> dict[str, Any]:
+        """Record the layer chosen for `script.as_python`, as it goes with an image of some axes."""
+        shape, at = napari_layers.data_of(self.layer).shape, axes.find("C")
+        there = at >= 0 and len(shape) == len(axes)
+        return {"layer": self.layer.name, "channels": at if there else None}
 
     def offered(self) -> list[Any]:
         """Return the layers that can be chosen, from the bottom of the list to the top."""

@@ -13,17 +13,21 @@ from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.again import Origin, parting, summary
+from napari_mmtseg._napari.channel_axis import laid_out, laid_shape, widened
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.live_view import LiveView
 from napari_mmtseg._napari.looking import LazyResults
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.picker import ImagePicker
+from napari_mmtseg._napari.recording import place_of, record_of, remember, source_of
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
-from napari_mmtseg._napari.run_panel import JobWidget
+from napari_mmtseg._napari.run_panel import CUT_SHORT, JobWidget
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.storing import Saved
+from napari_mmtseg._napari.tab_order import read_in_order
+from napari_mmtseg._napari.wheel import WheelGuard
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg._napari.worker import Done, Job, Lazily, Preview, Shown, View
 from napari_mmtseg.labelling import Segmentation
@@ -45,14 +49,19 @@ class _Run(NamedTuple):
     placed: dict[str, Any]
     about: dict[str, Any]
     """What tells the image from others. JSON."""
+    how: dict[str, Any]
+    """What else repeats the run. JSON; see `recording.record_of`."""
     sources: Job | None = None
     """Where a lazy image is."""
     strokes: Labels | None = None
     """What names the labels of a model, and lends them its colours."""
 
-    def record(self, method: Method, seconds: float) -> dict[str, Any]:
-        """Record how the result was made."""
-        return napari_layers.provenance(method, self.origin.layers, self.source_axes, seconds)
+    def record(self, method: Method, seconds: float, stopped: int | None) -> dict[str, Any]:
+        """Record how the result was made, stopped after so many iterations perhaps."""
+        origin, axes = self.origin, self.source_axes
+        more = self.how | {"stopped": stopped, "place": place_of(self.placed)}
+        more["spacing"] = None if origin.spacing is None else list(origin.spacing)
+        return record_of(method, origin.layers, axes, seconds, **more)
 
 
 class SegmentWidget(JobWidget):
@@ -68,6 +77,8 @@ class SegmentWidget(JobWidget):
         self._parting: tuple[Segmentation, Origin] | None = None
         self.lazy = LazyResults(self.viewer, self.panel.process, self)
         self._build()
+        self._wheel = WheelGuard(self)
+        self._wheel.watch(self)
         self._choose_method()
         self.methods.method_changed.connect(self._choose_method)
         self.methods.changed.connect(self.refresh)
@@ -108,6 +119,7 @@ class SegmentWidget(JobWidget):
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
@@ -138,13 +150,13 @@ class SegmentWidget(JobWidget):
     def refresh(self) -> None:
         """Enable what can be pressed; the Run button's tooltip says why it cannot."""
         problem = self.problem()
-        self.panel.allow(problem)
+        self.panel.allow(problem, self.picker.assumed())
         ready = not self.running and not problem
         self.results.save_button.setEnabled(self.model is not None)
         self.results.store_button.setEnabled(not self.running and self.results.result is not None)
         self.results.apply_button.setEnabled(ready and self.model is not None)
         self.results.name_button.setEnabled(ready and self.results.strokes.layer is not None)
-        self.results.copy_button.setEnabled(not problem)
+        self.results.copy_button.setEnabled(self.results.result is not None)
         self.results.objects.allow(not self.running)
 
     def run(self) -> None:
@@ -168,30 +180,24 @@ class SegmentWidget(JobWidget):
         self._begin(self.model, self.results.strokes)
 
     def copy_as_python(self) -> None:
-        """Put the script that repeats the run on the clipboard."""
-        layers = self.picker.chosen()
-        method, at = self.form.method(), None
+        """Put the script that repeats the run behind the result on the clipboard."""
         result = self.results.result
-        if result is not None and result.model is not None and result.origin.method == method:
-            method, at = result.model.method, result.origin.at  # with what was said of it since
-        text = as_python(
-            method,
-            [one.name for one in layers],
-            napari_layers.axes_of(layers, self.picker.chosen_axes()),
-            multiscale=[one.name for one in layers if one.multiscale],
-            spacing=napari_layers.spacing_of(layers[0], self.picker.chosen_axes()),
-            guides=self._guides(),
-            uncertainty=self._wants_uncertainty(),
-            at=at,
-        )
+        if result is None:
+            return
+        record = result.layer.metadata[napari_layers.METADATA_KEY]
+        names = [one.name for one in result.origin.layers]  # which may have changed
         clipboard = QGuiApplication.clipboard()
         if clipboard is not None:
-            clipboard.setText(text)
+            clipboard.setText(as_python(record | {"image": names}, result.layer.name))
         show_info("The script is on the clipboard.")
 
-    def _guides(self) -> dict[str, str]:
-        choices = {"scribbles": self.scribbles, "mask": self.mask}
-        return {k: choice.layer.name for k, choice in choices.items() if choice.layer is not None}
+    def _guides(self, axes: str, scribbles: LayerChoice | None) -> dict[str, Any]:
+        given = {"scribbles": scribbles, "mask": self.mask}
+        return {
+            key: choice.record(axes)
+            for key, choice in given.items()
+            if choice is not None and choice.layer is not None
+        }
 
     def leave(self) -> None:
         """End a run that is under way; lazy results go on without the widget."""
@@ -205,6 +211,8 @@ class SegmentWidget(JobWidget):
         cls = self.methods.method_class
         self.uncertainty.setVisible(cls.has_uncertainty)
         self.picker.show_guide(self.scribbles, cls.takes_scribbles)
+        self._wheel.watch(self.form)
+        read_in_order(self)
         self._fit()
 
     def _fit(self) -> None:
@@ -231,20 +239,18 @@ class SegmentWidget(JobWidget):
             planes = napari_layers.outline(layers, axes)
             if model is not None:
                 model.frames(planes.data, planes.axes, spacing)
-            if lazy:
-                napari_layers.check_planes(layers, axes)
-            else:
-                napari_layers.check_memory(layers, axes, uncertainty=self._wants_uncertainty())
+            if not lazy:
+                napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
             job = Job(
                 image=napari_layers.take(layers, axes),
                 axes=planes.axes,
                 method=method,
                 spacing=spacing,
                 model=model,
-                scribbles=None if scribbles is None else scribbles.take(),
-                mask=self.mask.take(),
+                scribbles=None if scribbles is None else scribbles.take(axes),
+                mask=self.mask.take(axes),
                 plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
-                uncertain=self._wants_uncertainty(),
+                uncertain=self._wants_uncertainty() or not lazy,  # the panel tells how sure it is
             )
         except (ValueError, MemoryError) as error:
             self.panel.fail(words_for(error))
@@ -254,7 +260,9 @@ class SegmentWidget(JobWidget):
         self._run = _Run(
             origin=Origin(layers, axes, method, spacing, job.mask),
             source_axes=planes.axes,
-            live=LiveView(self.viewer, planes.shape, f"{name} (training)", placed),
+            live=LiveView(
+                self.viewer, laid_shape(planes.shape, axes), f"{name} (training)", placed
+            ),
             about={
                 "image": [one.name for one in layers],
                 "mask": None if self.mask.layer is None else self.mask.layer.name,
@@ -262,6 +270,11 @@ class SegmentWidget(JobWidget):
                 "dtype": planes.dtype.str,
                 "axes": planes.axes,
                 "spacing": spacing,
+            },
+            how={
+                "guides": self._guides(axes, scribbles),
+                "uncertainty": job.uncertain,
+                "model": None if model is None else source_of(model),
             },
             sources=job if lazy else None,
             name=name,
@@ -296,7 +309,9 @@ class SegmentWidget(JobWidget):
             self._show_whole(result, done.shown, run, done.seconds)
 
     def _show_whole(self, result: Segmentation, shown: Shown, run: _Run, seconds: float) -> None:
-        metadata = run.record(result.method, seconds)
+        result = laid_out(result, run.origin.axes)
+        shown = shown._replace(labels=widened(shown.labels, run.origin.axes))
+        metadata = run.record(result.method, seconds, self.panel.stopped)
         try:
             labels, uncertainty = napari_layers.result_layers(
                 result, shown, run.name, run.placed, metadata
@@ -304,28 +319,28 @@ class SegmentWidget(JobWidget):
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
-        if uncertainty is not None:
-            self.viewer.add_layer(uncertainty)
         self._add(labels, run)
+        remember(result.model, {"made": labels.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
-            Result(labels, result.model, run.placed, run.about, run.origin, whole=result)
+            Result(labels, result.model, run.placed, run.about, run.origin, whole=result),
+            uncertainty if self._wants_uncertainty() else None,
         )
         if result.objects is not None:
-            self.panel.say(summary(shown, run.origin, seconds))
+            said = summary(shown, run.origin, seconds)
+            self.panel.say(f"{CUT_SHORT} {said}" if self.panel.cut_short else said)
 
     def _show_lazy(self, result: Lazily, run: _Run, seconds: float) -> None:
         assert run.sources is not None
         model, job = result.model, run.sources
         order = Serve(0, model, job.image, job.axes, job.spacing, job.mask)
-        metadata = run.record(model.method, seconds)
+        metadata = run.record(model.method, seconds, self.panel.stopped)
         layer, labels, uncertainty = self.lazy.layers(
             result, order, run.live.shape, run.name, run.placed, metadata
         )
-        if uncertainty is not None:
-            self.viewer.add_layer(uncertainty)
         self._add(layer, run)
+        remember(model, {"made": layer.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
-            Result(layer, model, run.placed, run.about, run.origin, lazy=labels)
+            Result(layer, model, run.placed, run.about, run.origin, lazy=labels), uncertainty
         )
 
     def _add(self, labels: Labels, run: _Run) -> None:
@@ -333,7 +348,7 @@ class SegmentWidget(JobWidget):
             labels.colormap = run.strokes.colormap
         for one in napari_layers.earlier(self.viewer.layers, labels.metadata):
             one.visible = False
-        self.viewer.add_layer(labels)
+        napari_layers.show(self.viewer, labels)
 
     def _begin_parting(self, *, diameter: float = 0.0, at: tuple[int, ...] | None = None) -> None:
         result = self.results.result
@@ -352,9 +367,14 @@ class SegmentWidget(JobWidget):
     def _show_parted(self, done: Done, before: Segmentation, origin: Origin) -> None:
         assert isinstance(done.result, Segmentation)
         assert done.shown is not None
+        parted = laid_out(done.result, origin.axes)
+        shown = done.shown._replace(labels=widened(done.shown.labels, origin.axes))
         same = {"clusters": before.clusters, "uncertainty": before.uncertainty}
-        self.results.show_parted(replace(done.result, **same), done.shown, origin)
-        self.panel.say(summary(done.shown, origin, done.seconds))
+        self.results.show_parted(replace(parted, **same), shown, origin)
+        result = self.results.result
+        if result is not None:
+            remember(result.model, {"made": result.layer.metadata[napari_layers.METADATA_KEY]})
+        self.panel.say(summary(shown, origin, done.seconds))
 
     def save_result(self, path: str, overwrite: bool) -> None:
         """Write the labels of the last result to OME-Zarr."""
@@ -376,7 +396,9 @@ class SegmentWidget(JobWidget):
                 f"Stopped. Save again under that name to go on: {saved.path} keeps what is done."
             )
             return
-        layer = napari_layers.saved_layer(saved.path, result.layer.colormap, result.placed)
+        layer = napari_layers.saved_layer(
+            saved.path, result.origin.axes, result.layer.colormap, result.placed
+        )
         self.viewer.add_layer(layer)
         self.panel.say(f"The labels are in {saved.path}.")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from sys import float_info
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,34 @@ class Tile(NamedTuple):
     """The place in the frame of the first pixel read."""
 
 
+Draft = Callable[[NDArray[np.integer]], None]
+
+
+class Find(Protocol):
+    """Finds the clusters of a tile."""
+
+    def __call__(
+        self,
+        pixels: NDArray[np.float32],
+        tile: Tile,
+        label_of: NDArray[np.int64] | None = None,
+        draft: Draft | None = None,
+    ) -> Prediction:
+        """Find the clusters of a tile.
+
+        Parameters
+        ----------
+        pixels : (C, *votes) float32 array
+            Reduced, of the tile and its halo.
+        tile : Tile
+        label_of : (K,) int array, optional
+            The label of each cluster asks for the uncertainty of those labels.
+        draft : callable, optional
+            Called with the clusters as they are before what takes longest, if anything does.
+        """
+        ...
+
+
 class Predictor(NamedTuple):
     """A trained method as a pure function of the pixels in and around a tile.
 
@@ -60,9 +88,8 @@ class Predictor(NamedTuple):
     """Votes beyond a tile that its clusters depend on."""
     reduce: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     """Bring scaled pixels (C, *spatial) to the resolution that `find` takes."""
-    find: Callable[[NDArray[np.float32], Tile, NDArray[np.int64] | None], Prediction]
-    """Find the clusters of a tile from the reduced pixels of it and its halo; the label of each
-    cluster asks for the uncertainty of those labels."""
+    find: Find
+    """Find the clusters of a tile from the reduced pixels of it and its halo."""
 
 
 class Learned(NamedTuple):

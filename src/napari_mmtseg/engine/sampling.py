@@ -22,7 +22,7 @@ _WORKING_PIXELS = 65_536
 _WORKING_PIXELS_OF_CROPS = 1_000_000
 _WORKING_VOXELS = 8_000_000
 _MAX_REDUCTION = 8
-_SURVEYED_PIXELS = 131_072
+_SURVEYED_PIXELS = 262_144
 _SURVEYED_SIDES = {2: 64, 3: 16}
 
 
@@ -268,9 +268,16 @@ def even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
     for one in chosen:
         lengths = [min(side, have) for side, have in zip(sides, one.valid.shape[1:], strict=True)]
         room = [have - length for have, length in zip(one.valid.shape[1:], lengths, strict=True)]
-        corners = [sorted({r * (2 * i + 1) // (2 * n) for i in range(n)}) for r in room]
+        corners = [_even_places(r, n) for r in room]
         crops += [_crop(one, list(corner), lengths) for corner in itertools.product(*corners)]
     return crops
+
+
+def _even_places(room: int, n: int) -> list[int]:
+    """Spread n places evenly over 0..room, so that they lie the same seen from the other end."""
+    before = {room * (2 * i + 1) // (2 * n) for i in range(n // 2)}
+    middle = {room // 2} if n % 2 else set()
+    return sorted(before | middle | {room - one for one in before})
 
 
 def _crop(plane: Batch, corner: list[int], sides: list[int]) -> Batch:

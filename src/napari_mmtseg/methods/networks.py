@@ -168,6 +168,8 @@ class MMT(NetworkMethod):
             "averaging": 0.999,
             "warm_up": False,
             "look_at": "intensity",
+            "teacher": "mutual",
+            "perturbation": 0.0,
             "continuity": 1.0,
             "min_labels": 1,
             "strokes": "bind",
@@ -215,6 +217,23 @@ class MMT(NetworkMethod):
         le=1000,
         step=0.1,
         group="basic",
+    )
+    teacher: Literal["mutual", "own", "none"] = setting(
+        "mutual",
+        "Teacher",
+        "Whose labels a network learns. mutual: those of the other network's average, as in the "
+        "paper. own: of its own average. none: its own.",
+        group="papers",
+    )
+    perturbation: float = setting(
+        0.0,
+        "Perturbation",
+        "What students see is mirrored at random, made brighter or darker and noisy: so strongly "
+        "relative to its contrast. Teachers see the image as it is.",
+        ge=0,
+        le=2,
+        step=0.05,
+        group="papers",
     )
     averaging: float = setting(
         0.95,
