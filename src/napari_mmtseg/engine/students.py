@@ -73,9 +73,10 @@ def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Itera
 
     A student minimises the cross-entropy of the examples, each class counting alike, plus half its
     squared weights, plus, if there are teachers, the cross-entropy to the teacher's probabilities
-    on the pixels of which it is confident, as a share of all. Where it is wanted, students see their pixels with noise and without some of the features, drawn anew each
-    time; teachers, which are running means of the students, see them as they are. The steps are those of L-BFGS: gradient descent would
-    still be far from the minimum when a user has lost patience.
+    on the pixels of which it is confident, as a share of all. Where it is wanted, students see
+    their pixels with noise and without some of the features, drawn anew each time; teachers, which
+    are running means of the students, see them as they are. The steps are those of L-BFGS:
+    gradient descent would still be far from the minimum when a user has lost patience.
 
     Parameters
     ----------
