@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--counts", nargs="+", type=int, default=list(COUNTS))
     parser.add_argument("--labels", action="store_true", help="labelled images instead of strokes")
+    parser.add_argument("--time", action="store_true", help="how long an answer takes, instead")
     parser.add_argument("--every", type=int, default=1, help="of the other images is scored")
     parser.add_argument("--output", type=Path, default=Path("bench-output/teaching.jsonl"))
     args = parser.parse_args()
@@ -104,7 +105,9 @@ def main() -> None:
     known = _known(args.output)
     command = provenance.command(sys.argv[1:]).replace("-m benchmarks ", "-m benchmarks.teaching ")
     print(f"```sh\n{command}\n```\n")
-    if args.labels:
+    if args.time:
+        print(_of_time(args))
+    elif args.labels:
         print(_of_labels(args, known))
     else:
         print(_of_strokes(args, known))
@@ -158,6 +161,28 @@ def _of_strokes(args: argparse.Namespace, known: dict[str, list[float]]) -> str:
             cells = " | ".join(f"{one:.3f}" for one in means)
             lines.append(f"| {row} | {cells} | {np.mean(means):.3f} | {seconds:.1f} |")
         lines += ["", *_against(args, known, count)]
+    return "\n".join(lines)
+
+
+def _of_time(args: argparse.Namespace) -> str:
+    """Time the first answer on 512 x 512 and that to a further stroke, labels included."""
+    lines = ["| | first answer, s | processor | further stroke, s | processor |", "|---" * 5 + "|"]
+    for name in ("membranes", "glands"):
+        _, image, axes, truth = pictures(args.data, name, 1)[0]
+        first, more = (simulated(truth + np.int64(1), count, 0) for count in (6, 7))
+        taken = []
+        for number in range(6):
+            shifted = np.roll(image, number, axis=0)  # of which nothing is known yet
+            clocks = [(time.perf_counter(), time.process_time())]
+            model = train(shifted, MMT(), axes=axes, scribbles=np.roll(first, number, axis=0))
+            model.predict(shifted, axes=axes, return_uncertainty=True)
+            clocks.append((time.perf_counter(), time.process_time()))
+            model = model.taught(shifted, np.roll(more, number, axis=0), axes=axes)
+            model.predict(shifted, axes=axes, return_uncertainty=True)
+            clocks.append((time.perf_counter(), time.process_time()))
+            taken.append(np.diff(clocks, axis=0).ravel())
+        cells = " | ".join(f"{one:.2f}" for one in np.median(taken[1:], axis=0))
+        lines.append(f"| {name}, {axes} | {cells} |")
     return "\n".join(lines)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.methods import Taught
 from napari_mmtseg.model import Model
 from napari_mmtseg.segmentation import train
@@ -36,6 +37,7 @@ class Answer(NamedTuple):
     model: Model
     labels: NDArray[np.int32]
     uncertainty: NDArray[np.float32] | None
+    seconds: float
 
 
 class Learning(QObject):
@@ -85,6 +87,7 @@ def answer(asked: Asked) -> Answer:
     TypeError, ValueError, MemoryError
         As for `train` and `Model.taught`.
     """
+    start = time.perf_counter()
     model = asked.model
     if asked.painted is not None:
         if asked.painted.dtype == bool:
@@ -99,8 +102,10 @@ def answer(asked: Asked) -> Answer:
     if model is None:
         raise ValueError("Nothing is learned yet: paint at least two classes")
     if asked.plane is None:
-        return Answer(asked, model, np.asarray(model.predict(asked.image, axes=asked.axes)), None)
+        every = np.asarray(model.predict(asked.image, axes=asked.axes))
+        return Answer(asked, model, every, None, time.perf_counter() - start)
     frames = model.frames(asked.image, asked.axes)
     table = np.append(model.label_of(), 0).astype(np.int32)  # the last one is for cluster -1
     found = Labeller(model, label_of=model.label_of()).look(frames, asked.plane)
-    return Answer(asked, model, table[found.clusters], found.uncertainty)
+    seconds = time.perf_counter() - start
+    return Answer(asked, model, table[found.clusters], found.uncertainty, seconds)

@@ -24,6 +24,7 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.lazy_labels import KnownPlanes
 from napari_mmtseg._napari.learning import Answer, Asked, Learning
 from napari_mmtseg._napari.picker import ImagePicker
+from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.methods import Taught
 from napari_mmtseg.model import Model
@@ -242,7 +243,7 @@ class TeachWidget(QWidget):
 
     def _add_all(self, found: Answer) -> None:
         images, axes = self.picker.chosen(), self.picker.chosen_axes()
-        record = napari_layers.provenance(found.model.method, images, found.asked.axes, 0.0)
+        record = record_of(found.model.method, images, found.asked.axes, found.seconds)
         layer = Labels(
             found.labels,
             name=f"{napari_layers.result_name(images, Taught())} everything",
