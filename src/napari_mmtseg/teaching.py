@@ -15,7 +15,8 @@ from napari_mmtseg import memory
 from napari_mmtseg.arrays import Frames, Region, grown, within
 from napari_mmtseg.engine import Learned, Run, Step, Weights
 from napari_mmtseg.labeller import Labeller
-from napari_mmtseg.methods import Taught
+from napari_mmtseg.methods import SpatialMethod, Taught
+from napari_mmtseg.methods.learning import LearningMethod
 from napari_mmtseg.reading import check_classes
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
@@ -71,7 +72,7 @@ def taught_method(method: Method) -> Taught:
     """Return the settings with which a model of a method is taught: those that both have."""
     if isinstance(method, Taught):
         return method
-    shared = {one.name for one in Taught.settings()} - {"n_iterations", "width"}
+    shared = {one.name for base in (LearningMethod, SpatialMethod) for one in base.settings()}
     shared -= {"vote_border", "sharpening_px"}  # suited to what the method's own votes are like
     known = {one.name: getattr(method, one.name) for one in method.settings()}
     return Taught(**{name: value for name, value in known.items() if name in shared})
