@@ -186,7 +186,7 @@ def test_objects_are_linked_over_time_where_asked():
         assert ids[0] > 0
     assert linked.max() == 4
     apart = segment(film, MMT.preset("nuclei"), axes="TYX")
-    assert apart.max() == 3 + 3 + 4 + 4
+    assert len(np.unique(apart[apart > 0])) == 3 + 3 + 4 + 4
 
 
 def test_what_moves_too_far_or_is_gone_for_a_frame_is_another_object():
