@@ -177,7 +177,7 @@ def measured() -> Figures:
     from napari_mmtseg import MMT, train
     from napari_mmtseg.arrays import grown
     from napari_mmtseg.engine.threads import use_threads
-    from napari_mmtseg.labelling import Labeller
+    from napari_mmtseg.labeller import Labeller
     from napari_mmtseg.nuclei import nuclei_stack
 
     use_threads(1)

@@ -307,14 +307,17 @@ class Ahead:
 
     def __call__(self, region: Box) -> NDArray[Any]:
         """Return a block; blocks before it, which nobody asked for, are left out."""
-        while self._left and str(region) not in self._begun and self._left[0] != region:
-            self._left.popleft()
+        asked = str(region)
+        if asked not in self._begun and region in self._left:
+            while self._left[0] != region:
+                self._left.popleft()
         most = 1 + _WAITING_A_THREAD * max(1, sum(self._client.nthreads().values()))
         with _gone(self._client):
             while self._left and len(self._begun) < most:
                 box = self._left.popleft()
                 self._begun[str(box)] = self._client.compute(self._labels[box])
-            return np.asarray(self._begun.pop(str(region)).result())
+            begun = self._begun.pop(asked, None) or self._client.compute(self._labels[region])
+            return np.asarray(begun.result())
 
 
 class Cluster:
