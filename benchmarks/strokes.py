@@ -38,9 +38,7 @@ def simulated(
     """
     random = np.random.default_rng(seed)
     classes = [int(one) for one in np.unique(truth) if one]
-    depths = {
-        one: distance_transform_edt(np.pad(truth == one, 1))[1:-1, 1:-1] for one in classes
-    }
+    depths = {one: distance_transform_edt(np.pad(truth == one, 1))[1:-1, 1:-1] for one in classes}
     painted = np.zeros(truth.shape, np.int64)
     starts: list[tuple[int, int]] = []
     for number in range(count):

@@ -61,6 +61,8 @@ def object_steps(
     frames: Frames,
     clusters: NDArray[np.int16],
     spacing: Sequence[float] | None = None,
+    *,
+    whole: bool = True,
 ) -> Run[NDArray[np.int32]]:
     """Find the objects of an image, one plane or, of a stack along Z, one volume a step.
 
@@ -75,6 +77,8 @@ def object_steps(
         Of the labels' shape, -1 where there is none.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
+    whole : bool
+        Whether the labelling came to its end; otherwise what it did not reach takes no time.
 
     Returns
     -------
@@ -101,17 +105,26 @@ def object_steps(
     found = np.zeros(clusters.shape, np.int32)
     last = 0
     for index in range(len(wholes)):
-        own = wholes.frame_of(clusters, index)
+        everything = wholes.frame_of(clusters, index)
+        reached = slice(0, len(everything)) if whole else _reached(everything)
+        own = everything[reached]
         inside = member[own]
         if inside.any():
-            pixels, _ = model.scaling.apply(wholes.read(index))
+            region = (reached, *(slice(0, side) for side in own.shape[1:]))
+            pixels, _ = model.scaling.apply(wholes.read(index, region))
             contrast = contrast_of(pixels, model.contrast)
             contrast[own < 0] = 0
             here = find_objects(inside, contrast, model.diameter_px, size)
             here[own < 0] = 0
-            wholes.frame_of(found, index)[...] = np.where(here, here + np.int32(last), 0)
+            wholes.frame_of(found, index)[reached] = np.where(here, here + np.int32(last), 0)
             last += int(here.max(initial=0))
         step = Step("objects", index + 1, len(wholes), (), (model.n_clusters,), lambda: model)
         if (yield step):
             break
     return found
+
+
+def _reached(clusters: NDArray[np.int16]) -> slice:
+    """Return the part along the first axis that has clusters."""
+    there = np.flatnonzero((clusters >= 0).any(axis=tuple(range(1, clusters.ndim))))
+    return slice(int(there[0]), int(there[-1]) + 1) if len(there) else slice(0, 0)

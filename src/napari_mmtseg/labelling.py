@@ -277,17 +277,19 @@ def label_steps(
     clusters = np.full(frames.shape, -1, np.int16)
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
     total = labeller.count(frames)
+    stopped: bool | None = None
     with memory.kept():
         for number, found in enumerate(labeller.find_all(frames, mask), start=1):
             frames.frame_of(clusters, found.frame)[found.region] = found.clusters
             if doubt is not None:
                 frames.frame_of(doubt, found.frame)[found.region] = found.uncertainty
             step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
-            if (yield step):
+            stopped = yield step
+            if stopped:
                 break
     objects = None
     if output_of(model.method) == "objects":
-        objects = yield from object_steps(model, frames, clusters, spacing)
+        objects = yield from object_steps(model, frames, clusters, spacing, whole=not stopped)
     return Segmentation(clusters, doubt, model.method, frames.frame_axes, model, objects)
 
 

@@ -61,11 +61,11 @@ def test_results_live_labels_and_uncertainty_meet_the_axes_of_their_image(
     widget.uncertainty.setChecked(True)
     widget.panel.run_button.click()
     finish(widget)
-    result = viewer.layers["image MMT"]
-    doubts = viewer.layers["image MMT uncertainty"]
+    result = viewer.layers["image · MMT classes"]
+    doubts = viewer.layers["image · MMT classes uncertainty"]
     assert viewer.dims.nsteps == steps
     assert on_the_disc(result, layer, axes)
-    passing = next(one for one in live if one.name == "image MMT (training)")
+    passing = next(one for one in live if one.name == "image · MMT classes (training)")
     assert passing.data.shape == doubts.data.shape == result.data.shape
     for one in (passing, doubts):
         np.testing.assert_allclose(one.scale, result.scale)
@@ -82,7 +82,7 @@ def test_a_lazy_result_meets_the_axes_of_its_image(viewer, widget, qtbot, finish
     widget.form.show_method(MMT(width=8, n_iterations=8, n_labels=2))
     widget.panel.run_button.click()
     finish(widget)
-    result = viewer.layers["image MMT"]
+    result = viewer.layers["image · MMT classes"]
     assert viewer.dims.nsteps == steps
     viewer.dims.set_current_step((0, 1), (2, 3))
     qtbot.waitUntil(lambda: bool(seen(result, layer, (2, 3, 14, 8))), timeout=60_000)
@@ -106,7 +106,7 @@ def test_guides_of_any_number_of_channels_are_taken(viewer, widget, finish, chan
     widget.form.show_method(MMT(width=8, n_iterations=20, min_labels=2))
     widget.panel.run_button.click()
     finish(widget)
-    labels = viewer.layers["image MMT"].data
+    labels = viewer.layers["image · MMT classes"].data
     assert not labels[..., 16:].any()
     assert {5, 7} <= set(np.unique(labels))
     assert (labels[2, 0, 14, 8], labels[2, 0, 22, 2]) == (7, 5)

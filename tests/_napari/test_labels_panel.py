@@ -19,6 +19,7 @@ from napari_mmtseg._napari.kept import kept_of
 from napari_mmtseg._napari.labels_table import EYE, NAME, SHARE, number, percent
 from napari_mmtseg._napari.layers import METADATA_KEY
 from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.segmentation import drain, segment_steps
@@ -40,7 +41,7 @@ def segmented(image, **settings):
 
 def shown_in(viewer, panel, whole, image):
     """Show a result as the widget does."""
-    record = napari_layers.provenance(whole.method, [image], "YX", 1.0)
+    record = record_of(whole.method, [image], "YX", 1.0)
     labels = whole.labels()
     name = napari_layers.result_name([image], whole.method)
     placed = napari_layers.placement(image, "YX")
@@ -230,7 +231,7 @@ def test_objects_are_a_row_or_a_row_a_group(viewer, panel, five, image, qtbot):
     objects = np.zeros(five.shape, np.int32)
     objects[2:5, 2:5], objects[10:14, 2:6], objects[2:6, 20:24] = 1, 2, 5
     method = KMeans(output="objects")
-    record = napari_layers.provenance(method, [image], "YX", 1.0)
+    record = record_of(method, [image], "YX", 1.0)
     layer = Labels(objects, metadata=record, features=napari_layers.features(objects))
     viewer.add_layer(layer)
     panel.show_result(Result(layer, None, {}, {}, Origin([image], "YX", method)))

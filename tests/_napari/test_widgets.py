@@ -355,4 +355,4 @@ def test_the_copied_script_repeats_the_run(viewer, widget, qtbot, two_discs, mon
     names: dict = {}
     exec(compile(script, "script", "exec"), names)
     np.testing.assert_array_equal(names["labels"], expected)
-    assert viewer.layers[-1].name == "labels"
+    assert viewer.layers[-1].name == "it's discs · MMT classes [1]"

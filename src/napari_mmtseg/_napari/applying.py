@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,10 +130,24 @@ def dress(kept: Kept, layer: Any) -> None:
             layer.colormap = wanted
         layer.features = described(layer.features, kept)
     record = layer.metadata.get(napari_layers.METADATA_KEY)
-    if record is not None and (kept.history.can_undo or "labels" in record):
-        labels = kept.shown.to_dict() | {"label_of": [*kept.table()]}
-        note = {"n_labels": len(kept.shown.labels), "labels": labels}
-        layer.metadata[napari_layers.METADATA_KEY] = record | note
+    if record is not None:
+        layer.metadata[napari_layers.METADATA_KEY] = noted(record, kept)
+
+
+def noted(record: Mapping[str, Any], kept: Kept) -> dict[str, Any]:
+    """Return a result's record with the labels that it shows, if they are not its model's own."""
+    bare = {one: value for one, value in record.items() if one not in ("n_labels", "labels")}
+    told, model, count = kept.told_model(), kept.result.model, len(kept.shown.labels)
+    if told is None or model is None:
+        return bare
+    if kept.remade_from is None:
+        if told is model:
+            return bare
+        if not told.names and np.array_equal(told.labels, model.label_of(count)):
+            return bare | {"n_labels": count}
+    names = {str(label): name for label, name in told.names.items()}
+    labels = {"label_of": told.labels.tolist(), "names": names}
+    return bare | {"n_labels": count, "labels": labels}
 
 
 def described(features: pd.DataFrame, kept: Kept) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.picker import ImagePicker
+from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg._napari.worker import Done, Grouped, Job
@@ -125,7 +126,7 @@ class GroupWidget(JobWidget):
         if run is None or not isinstance(result, Grouped):
             return
         labels, groups = result.labels, result.groups
-        record = napari_layers.provenance(run.method, run.layers, run.axes, done.seconds)
+        record = record_of(run.method, run.layers, run.axes, done.seconds)
         if labels.ndim < run.objects.ndim:  # it has an axis of channels
             at = run.axes.index("C")
             labels = np.repeat(np.expand_dims(labels, at), run.objects.data.shape[at], axis=at)

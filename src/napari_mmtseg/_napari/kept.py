@@ -85,13 +85,14 @@ class Kept:
         return tuple(labels[one - 1] if one <= len(labels) else one for one in self.remade_from)
 
     def told_model(self) -> Model | None:
-        """Return the model with the labels and names that are shown."""
+        """Return the model with the labels and names that are shown; itself if they are its own."""
         model, table = self.result.model, self.table()
         if model is None or self.kind not in ("classes", "areas"):
             return model
-        return (
-            model.with_labels(table, self.shown.names) if len(table) == len(model.labels) else model
-        )
+        same = np.array_equal(table, model.labels) and self.shown.names == model.names
+        if same or len(table) != len(model.labels):
+            return model
+        return model.with_labels(table, self.shown.names)
 
     def regroup(self, labels: Iterable[int]) -> None:
         """Begin anew with other labels of the same objects."""
@@ -105,6 +106,8 @@ class Kept:
         told = None if counted is None else counted.sums.by_label(legend)
         rows = []
         for i, label in enumerate(legend.labels):
+            if self.result.own is not None and told is not None and not told.pixels[i]:
+                continue  # a number between others that nothing bears
             means = None if told is None or told.means is None else [*map(float, told.means[i])]
             sure = None if told is None or told.confidence is None else told.confidence[i]
             rows.append(

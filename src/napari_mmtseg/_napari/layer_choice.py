@@ -69,6 +69,12 @@ class LayerChoice(QComboBox):
             return None
         return take(narrowed(napari_layers.data_of(layer), axes), layer.name)
 
+    def record(self, axes: str) -> dict[str, Any]:
+        """Record the layer chosen for `script.as_python`, as it goes with an image of some axes."""
+        shape, at = napari_layers.data_of(self.layer).shape, axes.find("C")
+        there = at >= 0 and len(shape) == len(axes)
+        return {"layer": self.layer.name, "channels": at if there else None}
+
     def offered(self) -> list[Any]:
         """Return the layers that can be chosen, from the bottom of the list to the top."""
         return [

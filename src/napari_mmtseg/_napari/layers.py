@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from napari_mmtseg._napari import sources
 from napari_mmtseg._napari.channel_axis import laid, widened
 from napari_mmtseg._napari.lazy_labels import LazyLabels
 from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.arrays import Frames, is_lazy
@@ -29,7 +27,6 @@ from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
 from napari_mmtseg.stores import open_image
 
-METADATA_KEY = "napari-mmtseg"
 _OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
 _DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="uncertainty")
@@ -259,24 +256,6 @@ def sample_features(labels: LazyLabels) -> pd.DataFrame:
     return pd.DataFrame({"index": present, "share in sample": share})
 
 
-def provenance(
-    method: Method, layers: Sequence[Image], axes: str, seconds: float
-) -> dict[str, Any]:
-    """Record how a result was made: settings, seed, versions, image, axes and time taken."""
-    packages = ("napari-mmtseg", "napari", "torch", "numpy", "scikit-image")
-    return {
-        METADATA_KEY: {
-            "settings": method.to_dict(),
-            "image": [layer.name for layer in layers],
-            "axes": axes,
-            "seconds": round(seconds, 3),
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {"python": platform.python_version()}
-            | {name: _version(name) for name in packages},
-        }
-    }
-
-
 def kind_of(layer: Any) -> str:
     """Return what a Labels layer of this plugin's holds: an output, "groups" or "training".
 
@@ -386,10 +365,3 @@ def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:
     inner = np.atleast_2d(np.asarray(rotate, float))
     matrix[-len(inner) :, -len(inner) :] = inner
     return matrix
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

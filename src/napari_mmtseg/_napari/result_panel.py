@@ -22,6 +22,7 @@ from napari_mmtseg._napari.library_window import LibraryWindow, as_png
 from napari_mmtseg._napari.measure import open_measure
 from napari_mmtseg._napari.model_panel import ModelPanel
 from napari_mmtseg._napari.objects_panel import ObjectsPanel
+from napari_mmtseg._napari.recording import remember
 from napari_mmtseg._napari.remembering import Recalled, Remembering, restore
 from napari_mmtseg._napari.result import Result as Result
 from napari_mmtseg._napari.trust import TrustRow, add_above
@@ -130,6 +131,8 @@ class ResultPanel(QWidget):
             doubt.visible = False
             kept.beside["doubt"] = doubt
             add_above(self.viewer, doubt, result.layer)
+        if kept.label_of_piece is None:  # otherwise names wait until pieces are counted
+            dress(kept, result.layer)
         self._turn_to(result.layer)
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -150,12 +153,17 @@ class ResultPanel(QWidget):
         kept = self._kept
         if kept is None or kept.result.model is not self.model:
             return self.model
-        return kept.told_model()
+        told = kept.told_model()
+        if told is not self.model and kept.layer is not None:
+            remember(told, {"made": kept.layer.metadata[napari_layers.METADATA_KEY]})
+        return told
 
     def load_model(self, path: str | Path) -> None:
         """Take a model from a file, to apply it."""
         try:
-            self.take_model(load(path), f"from {Path(path).name}")
+            model = load(path)
+            remember(model, {"file": str(Path(path).resolve())})
+            self.take_model(model, f"from {Path(path).name}")
         except (OSError, ValueError) as error:
             show_error(str(error))
 
@@ -374,9 +382,13 @@ class ResultPanel(QWidget):
         window = LibraryWindow(
             preferences.library(), None if model is None else present, name, self
         )
-        window.taken.connect(lambda model, name: self.take_model(model, f"kept as {name}"))
+        window.taken.connect(self._take_kept)
         window.show()
         return window
+
+    def _take_kept(self, model: Model, name: str) -> None:
+        remember(model, {"file": str(preferences.library().path_of(name))})
+        self.take_model(model, f"kept as {name}")
 
     def _measure(self) -> None:
         result = self.result

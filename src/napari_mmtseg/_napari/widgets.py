@@ -12,6 +12,7 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin, parting, summary
 from napari_mmtseg._napari.channel_axis import laid_out, laid_shape, widened
 from napari_mmtseg._napari.form import SettingsForm
@@ -20,15 +21,16 @@ from napari_mmtseg._napari.live_view import LiveView
 from napari_mmtseg._napari.looking import LazyResults
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.picker import ImagePicker
+from napari_mmtseg._napari.recording import place_of, record_of, remember, source_of
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
-from napari_mmtseg._napari.run_panel import JobWidget
+from napari_mmtseg._napari.run_panel import CUT_SHORT, JobWidget
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.storing import Saved
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg._napari.worker import Done, Job, Lazily, Preview, Shown, View
 from napari_mmtseg.labelling import Segmentation
-from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.methods import METHODS, method_from_dict
 from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
 
@@ -46,20 +48,26 @@ class _Run(NamedTuple):
     placed: dict[str, Any]
     about: dict[str, Any]
     """What tells the image from others. JSON."""
+    how: dict[str, Any]
+    """What else repeats the run. JSON; see `recording.record_of`."""
     sources: Job | None = None
     """Where a lazy image is."""
     strokes: Labels | None = None
     """What names the labels of a model, and lends them its colours."""
 
-    def record(self, method: Method, seconds: float) -> dict[str, Any]:
-        """Record how the result was made."""
-        return napari_layers.provenance(method, self.origin.layers, self.source_axes, seconds)
+    def record(self, method: Method, seconds: float, stopped: int | None) -> dict[str, Any]:
+        """Record how the result was made, stopped after so many iterations perhaps."""
+        origin, axes = self.origin, self.source_axes
+        more = self.how | {"stopped": stopped, "place": place_of(self.placed)}
+        more["spacing"] = None if origin.spacing is None else list(origin.spacing)
+        return record_of(method, origin.layers, axes, seconds, **more)
 
 
 class SegmentWidget(JobWidget):
     """Segment images with any method of the catalogue."""
 
-    first: type[Method] = MMT
+    first: type[Method] | None = None
+    """The method to begin with; without one it is that of the preferences."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -85,10 +93,13 @@ class SegmentWidget(JobWidget):
         self.results.objects.diameter_wanted.connect(self.part_again)
         self.results.objects.object_wanted.connect(self.take_for_object)
         self.results.objects.said.connect(self.panel.say)
+        self.results.settings_wanted.connect(self.take_settings)
+        if self.results.result is not None and self._is_of(self.results.result):
+            self.take_settings()  # the widget was closed meanwhile
         self.viewer.dims.events.current_step.connect(self._tell_view)
 
     def _build(self) -> None:
-        self.methods = MethodPanel(self.first)
+        self.methods = MethodPanel(self.first or preferences.first_method())
         self.picker = ImagePicker(self.viewer)
         self.scribbles = self.picker.add_guide(
             "Scribbles", "A Labels layer with a few strokes of each class; 0 is left to the method."
@@ -127,8 +138,8 @@ class SegmentWidget(JobWidget):
 
     @property
     def model(self) -> Model | None:
-        """The model behind the last result, or the one that was loaded."""
-        return self.results.model
+        """The model behind the result shown with its labels, or the one that was loaded."""
+        return self.results.told_model()
 
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
@@ -145,7 +156,7 @@ class SegmentWidget(JobWidget):
         self.results.store_button.setEnabled(not self.running and self.results.result is not None)
         self.results.apply_button.setEnabled(ready and self.model is not None)
         self.results.name_button.setEnabled(ready and self.results.strokes.layer is not None)
-        self.results.copy_button.setEnabled(not problem)
+        self.results.copy_button.setEnabled(self.results.result is not None)
         self.results.objects.allow(not self.running)
 
     def run(self) -> None:
@@ -169,30 +180,35 @@ class SegmentWidget(JobWidget):
         self._begin(self.model, self.results.strokes)
 
     def copy_as_python(self) -> None:
-        """Put the script that repeats the run on the clipboard."""
-        layers = self.picker.chosen()
-        method, at = self.form.method(), None
+        """Put the script that repeats the run behind the result on the clipboard."""
         result = self.results.result
-        if result is not None and result.model is not None and result.origin.method == method:
-            method, at = result.model.method, result.origin.at  # with what was said of it since
-        text = as_python(
-            method,
-            [one.name for one in layers],
-            napari_layers.axes_of(layers, self.picker.chosen_axes()),
-            multiscale=[one.name for one in layers if one.multiscale],
-            spacing=napari_layers.spacing_of(layers[0], self.picker.chosen_axes()),
-            guides=self._guides(),
-            uncertainty=self._wants_uncertainty(),
-            at=at,
-        )
+        if result is None:
+            return
+        record = result.layer.metadata[napari_layers.METADATA_KEY]
+        names = [one.name for one in result.origin.layers]  # which may have changed
         clipboard = QGuiApplication.clipboard()
         if clipboard is not None:
-            clipboard.setText(text)
+            clipboard.setText(as_python(record | {"image": names}, result.layer.name))
         show_info("The script is on the clipboard.")
 
-    def _guides(self) -> dict[str, str]:
-        choices = {"scribbles": self.scribbles, "mask": self.mask}
-        return {k: choice.layer.name for k, choice in choices.items() if choice.layer is not None}
+    def take_settings(self) -> None:
+        """Show the settings that the result shown was made with."""
+        result = self.results.result
+        record = {} if result is None else result.layer.metadata[napari_layers.METADATA_KEY]
+        if "settings" in record and record["settings"].get("method") in METHODS:
+            self.methods.show_method(method_from_dict(record["settings"]))
+
+    def _is_of(self, result: Result) -> bool:
+        record = result.layer.metadata[napari_layers.METADATA_KEY]
+        return bool(record["settings"].get("method") == self.methods.method_class.__name__)
+
+    def _guides(self, axes: str, scribbles: LayerChoice | None) -> dict[str, Any]:
+        given = {"scribbles": scribbles, "mask": self.mask}
+        return {
+            key: choice.record(axes)
+            for key, choice in given.items()
+            if choice is not None and choice.layer is not None
+        }
 
     def leave(self) -> None:
         """End a run that is under way; lazy results go on without the widget."""
@@ -266,6 +282,11 @@ class SegmentWidget(JobWidget):
                 "axes": planes.axes,
                 "spacing": spacing,
             },
+            how={
+                "guides": self._guides(axes, scribbles),
+                "uncertainty": self._wants_uncertainty(),
+                "model": None if model is None else source_of(model),
+            },
             sources=job if lazy else None,
             name=name,
             placed=placed,
@@ -301,7 +322,7 @@ class SegmentWidget(JobWidget):
     def _show_whole(self, result: Segmentation, shown: Shown, run: _Run, seconds: float) -> None:
         result = laid_out(result, run.origin.axes)
         shown = shown._replace(labels=widened(shown.labels, run.origin.axes))
-        metadata = run.record(result.method, seconds)
+        metadata = run.record(result.method, seconds, self.panel.stopped)
         try:
             labels, uncertainty = napari_layers.result_layers(
                 result, shown, run.name, run.placed, metadata
@@ -310,22 +331,25 @@ class SegmentWidget(JobWidget):
             self.panel.fail(words_for(error))
             return
         self._add(labels, run)
+        remember(result.model, {"made": labels.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
             Result(labels, result.model, run.placed, run.about, run.origin, whole=result),
             uncertainty if self._wants_uncertainty() else None,
         )
         if result.objects is not None:
-            self.panel.say(summary(shown, run.origin, seconds))
+            said = summary(shown, run.origin, seconds)
+            self.panel.say(f"{CUT_SHORT} {said}" if self.panel.cut_short else said)
 
     def _show_lazy(self, result: Lazily, run: _Run, seconds: float) -> None:
         assert run.sources is not None
         model, job = result.model, run.sources
         order = Serve(0, model, job.image, job.axes, job.spacing, job.mask)
-        metadata = run.record(model.method, seconds)
+        metadata = run.record(model.method, seconds, self.panel.stopped)
         layer, labels, uncertainty = self.lazy.layers(
             result, order, run.live.shape, run.name, run.placed, metadata
         )
         self._add(layer, run)
+        remember(model, {"made": layer.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
             Result(layer, model, run.placed, run.about, run.origin, lazy=labels), uncertainty
         )
@@ -358,6 +382,9 @@ class SegmentWidget(JobWidget):
         shown = done.shown._replace(labels=widened(done.shown.labels, origin.axes))
         same = {"clusters": before.clusters, "uncertainty": before.uncertainty}
         self.results.show_parted(replace(parted, **same), shown, origin)
+        result = self.results.result
+        if result is not None:
+            remember(result.model, {"made": result.layer.metadata[napari_layers.METADATA_KEY]})
         self.panel.say(summary(shown, origin, done.seconds))
 
     def save_result(self, path: str, overwrite: bool) -> None:

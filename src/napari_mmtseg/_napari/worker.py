@@ -37,6 +37,7 @@ from napari_mmtseg.writing import Written
 
 _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
+_GRACE_SECONDS = 1.0
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
@@ -271,18 +272,25 @@ def _drive(
     server: Server,
     turn: Callable[[int], None] = lambda plane: None,
 ) -> Any:
-    """Drive a run to its end, and meanwhile do what the window wishes."""
-    stop = False
+    """Drive a run to its end, and meanwhile do what the window wishes.
+
+    A stop ends the phase that it meets. What was labelled so far is parted into objects after that
+    for a moment; what was learned so far labels the whole image.
+    """
+    stopped: tuple[str, float] | None = None
+    phase = ""
     while True:
+        late = stopped is not None and time.perf_counter() - stopped[1] > _GRACE_SECONDS
+        stop = stopped is not None and (stopped[0] == phase or (late and stopped[0] != "training"))
         try:
             step = run.send(stop or None)
         except StopIteration as end:
             return end.value
-        stop = False  # each wish ends one phase: training, then labelling
+        phase = getattr(step, "phase", "")
         while not wishes.empty():
             wish = wishes.get()
             if isinstance(wish, Stop):
-                stop = True
+                stopped = phase, time.perf_counter()
             elif isinstance(wish, View):
                 turn(wish.plane)
             else:
