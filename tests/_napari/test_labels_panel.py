@@ -288,7 +288,7 @@ def test_uncertainty_and_disagreement_lie_above_the_labels_when_asked_for(
     viewer, panel, image, five
 ):
     doubt = np.zeros(five.shape, np.float32)
-    doubt[:, 5:7] = 0.8
+    doubt[:, 5:7], doubt[:, 20:22] = 0.2, 0.04
     whole = replace(segmented(five), uncertainty=doubt)
     layer = shown_in(viewer, panel, whole, image)
     assert panel.trust.isVisibleTo(panel)
@@ -302,7 +302,8 @@ def test_uncertainty_and_disagreement_lie_above_the_labels_when_asked_for(
         f"{layer.name} disagreement",
     ]
     contour = viewer.layers[-1]
-    assert_array_equal(contour.data, doubt > 0.5)
+    assert_array_equal(contour.data, doubt == np.float32(0.2), "where it is most of all")
+    assert viewer.layers[2].contrast_limits == pytest.approx([0, 0.2])
     assert contour.contour > 0
     assert viewer.layers.selection.active == layer
     panel.trust.doubt_button.click()
