@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg import engine, memory
+from napari_mmtseg import cluster, engine, memory
 from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
 from napari_mmtseg.engine import Run, Step, Tile, Weights
 from napari_mmtseg.finding import Known, check_diameter, object_steps
@@ -145,7 +146,7 @@ class Labeller:
             small.append(self._predictor.reduce(scaled))
         return np.concatenate(small, axis=1), valid
 
-    def find_all(self, frames: Frames, mask: Any = None) -> Iterator[Found]:
+    def find_all(self, frames: Frames, mask: Any = None) -> Generator[Found]:
         """Find the clusters of all tiles in their order, some of the next ones meanwhile.
 
         Some of the work on a tile cannot use several processors.
@@ -239,6 +240,7 @@ def label_steps(
     label_of: NDArray[np.int64] | None = None,
     uncertain: bool = True,
     spacing: Sequence[float] | None = None,
+    client: Any = None,
 ) -> Run[Segmentation]:
     """Label an image with a model, one tile a step; a lazy image without any.
 
@@ -257,6 +259,8 @@ def label_steps(
         Whether the uncertainty is wanted.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X, for objects.
+    client : distributed.Client, optional
+        Of a cluster that finds the clusters.
 
     Raises
     ------
@@ -269,8 +273,8 @@ def label_steps(
     check_output(model.method, frames.data)
     check_diameter(model.method, frames)
     if is_lazy(frames.data):
-        clusters = lazy_clusters(labeller, frames, mask)
-        doubt = lazy_uncertainty(labeller, frames, mask) if uncertain else None
+        clusters = lazy_clusters(labeller, frames, mask, client)
+        doubt = lazy_uncertainty(labeller, frames, mask, client) if uncertain else None
         return Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
     pixels = math.prod(frames.shape)
     memory.require((6 + 4 * uncertain) * pixels, f"Labelling {pixels:,} pixels")
@@ -278,8 +282,12 @@ def label_steps(
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
     total = labeller.count(frames)
     stopped: bool | None = None
-    with memory.kept():
-        for number, found in enumerate(labeller.find_all(frames, mask), start=1):
+    if client is None:
+        every = labeller.find_all(frames, mask)
+    else:
+        every = cluster.find_all(client, labeller, frames, mask)
+    with memory.kept(), closing(every):
+        for number, found in enumerate(every, start=1):
             frames.frame_of(clusters, found.frame)[found.region] = found.clusters
             if doubt is not None:
                 frames.frame_of(doubt, found.frame)[found.region] = found.uncertainty
@@ -323,14 +331,16 @@ def check_output(method: Method, image: Any) -> None:
         )
 
 
-def lazy_clusters(labeller: Labeller, frames: Frames, mask: Any = None) -> Any:
+def lazy_clusters(labeller: Labeller, frames: Frames, mask: Any = None, client: Any = None) -> Any:
     """Return the clusters as a dask array, whose chunks are the tiles; nothing is computed."""
-    return _lazy(_clusters, np.int16, labeller, frames, mask)
+    return _lazy(_clusters, np.int16, labeller, frames, mask, client)
 
 
-def lazy_uncertainty(labeller: Labeller, frames: Frames, mask: Any = None) -> Any:
+def lazy_uncertainty(
+    labeller: Labeller, frames: Frames, mask: Any = None, client: Any = None
+) -> Any:
     """Return the uncertainty as a dask array, whose chunks are the tiles."""
-    return _lazy(_uncertainty, np.float32, labeller, frames, mask)
+    return _lazy(_uncertainty, np.float32, labeller, frames, mask, client)
 
 
 class _Whole:
@@ -340,8 +350,12 @@ class _Whole:
         self.values = values
 
 
-def _lazy(work: Any, dtype: Any, labeller: Labeller, frames: Frames, mask: Any) -> Any:
+def _lazy(work: Any, dtype: Any, labeller: Labeller, frames: Frames, mask: Any, client: Any) -> Any:
     import dask.array as da
+
+    given: Any = _Whole(labeller, frames, mask)
+    if client is not None:
+        given = cluster.shared(client, _Whole(labeller, cluster.read_there(frames), mask))
 
     sides = dict(zip(frames.frame_axes, labeller.tile_px, strict=True))
     chunks = tuple(_lengths(n, sides.get(axis, 1)) for axis, n in enumerate(frames.shape))
@@ -351,7 +365,7 @@ def _lazy(work: Any, dtype: Any, labeller: Labeller, frames: Frames, mask: Any) 
         chunks=chunks,
         dtype=dtype,
         meta=np.empty((0,) * len(frames.shape), dtype),
-        given=_Whole(labeller, frames, mask),
+        given=given,
     )
 
 
@@ -361,7 +375,7 @@ def _lengths(length: int, side: int) -> tuple[int, ...]:
 
 def _of_block(block_info: Any, given: _Whole) -> tuple[Found, Any]:
     """Find a chunk, and return it with the way from a tile to the chunk's shape."""
-    labeller, frames, mask = given.values
+    labeller, frames, mask = getattr(given, "value", given).values
     place = tuple(slice(a, b) for a, b in block_info[None]["array-location"])
     index, tile = frames.tile_of(place)
     found = labeller.find(frames, index, tile, mask)

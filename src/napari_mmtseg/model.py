@@ -174,6 +174,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[False] = False,
+        client: Any = None,
     ) -> Labels: ...
     @overload
     def predict(
@@ -185,6 +186,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[True],
+        client: Any = None,
     ) -> tuple[Labels, Uncertainty | None]: ...
     def predict(
         self,
@@ -195,6 +197,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: bool = False,
+        client: Any = None,
     ) -> Labels | tuple[Labels, Uncertainty | None]:
         """Label an image with what was learned; a label means the same in every image and plane.
 
@@ -213,6 +216,8 @@ class Model:
             Number of labels at most; see `label_of`.
         return_uncertainty : bool
             Whether to return the uncertainty as well.
+        client : distributed.Client, optional
+            Of a dask cluster whose workers do the work; see the page on clusters.
 
         Returns
         -------
@@ -231,10 +236,18 @@ class Model:
         frames = self.frames(image, axes, spacing)
         label_of = self.label_of(n_labels)
         side = Beside.check([frames], self.method, None, mask).mask
-        run = label_steps(
-            self, frames, side, label_of=label_of, uncertain=return_uncertainty, spacing=spacing
+        uncertain = return_uncertainty
+        result = drain(
+            label_steps(
+                self,
+                frames,
+                side,
+                label_of=label_of,
+                uncertain=uncertain,
+                spacing=spacing,
+                client=client,
+            )
         )
-        result = drain(run)
         labels: Labels = result.labels(n_labels)
         return (labels, result.uncertainty) if return_uncertainty else labels
 

@@ -272,12 +272,25 @@ def predict_steps(
     axes: str | Sequence[str] | None = None,
     spacing: Sequence[float] | None = None,
     mask: ArrayLike | None = None,
+    n_labels: int | None = None,
     uncertain: bool = True,
+    client: Any = None,
 ) -> Run[Segmentation]:
-    """Label an image with a model step by step, one tile a step."""
+    """Label an image with a model step by step, one tile a step; see `Model.predict`."""
     frames = model.frames(image, axes, spacing)
     side = Beside.check([frames], model.method, None, mask).mask
-    return (yield from label_steps(model, frames, side, uncertain=uncertain, spacing=spacing))
+    label_of = model.label_of(n_labels)
+    return (
+        yield from label_steps(
+            model,
+            frames,
+            side,
+            label_of=label_of,
+            uncertain=uncertain,
+            spacing=spacing,
+            client=client,
+        )
+    )
 
 
 def part_steps(

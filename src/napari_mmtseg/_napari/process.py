@@ -18,7 +18,7 @@ from napari_mmtseg._napari.channel import GarbledError, Receiver, Sender
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Failed, Job, Message, main
+from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Message, main
 
 _PROGRAM = f"from {main.__module__} import main; main()"
 _PATIENCE_SECONDS = 5  # for threads whose pipes are shut, before they are left to themselves
@@ -69,7 +69,7 @@ class TrainingProcess(QObject):
                 self._open.append(self._child)
                 self.renewed.emit()
 
-    def start(self, job: Job | Save) -> None:
+    def start(self, job: Job | Save | FolderJob) -> None:
         """Begin a job."""
         self.warm_up()
         self._busy = True

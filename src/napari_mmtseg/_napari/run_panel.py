@@ -14,13 +14,14 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 from napari_mmtseg._napari.loss_curve import LossCurve
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.storing import Save
-from napari_mmtseg._napari.worker import Done, Failed, Job, Note, Preview, Progress, Stop
+from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Note, Preview, Progress, Stop
 
 _SILENCE_SECONDS = 30.0
 _DOING = {
     "labelling": "Labelling part {} of {}",
     "objects": "Parting objects, {} of {}",
     "writing": "Writing block {} of {}",
+    "files": "Image {} of {}",
 }
 _STOPPING = "Stopping; keeping what is done so far…"
 CUT_SHORT = "Stopped: what was not reached is empty."
@@ -104,12 +105,12 @@ class RunPanel(QWidget):
         self.stop_button.setEnabled(self.running)
         self.discard_button.setEnabled(self.running)
 
-    def start(self, job: Job | Save, later: float = 0.0) -> None:
+    def start(self, job: Job | Save | FolderJob, later: float = 0.0) -> None:
         """Begin a job.
 
         Parameters
         ----------
-        job : Job or Save
+        job : Job, Save or FolderJob
         later : float
             Seconds that what follows the training may take, as far as is known.
         """

@@ -27,6 +27,9 @@ from napari_mmtseg._napari.storing import Save, Saved, save_steps
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.arrays import is_lazy
 from napari_mmtseg.engine import Run, Step
+from napari_mmtseg.folders import Batch, FileStep, batch_steps
+from napari_mmtseg.folders.running import Summary
+from napari_mmtseg.folders.work import Outcome
 from napari_mmtseg.grouping import Groups, group_objects_steps
 from napari_mmtseg.labelling import Clusters, Segmentation
 from napari_mmtseg.methods import ObjectIIC
@@ -61,6 +64,12 @@ class Job(NamedTuple):
     uncertain: bool = False
     found: Segmentation | None = None
     at: tuple[int, ...] | None = None
+
+
+class FolderJob(NamedTuple):
+    """Do a folder of images."""
+
+    batch: Batch
 
 
 class View(NamedTuple):
@@ -103,6 +112,12 @@ class Grouped(NamedTuple):
     labels: Labels
 
 
+class FileTold(NamedTuple):
+    """What has become of an image of a folder."""
+
+    outcome: Outcome
+
+
 class Lazily(NamedTuple):
     """What was trained on a lazy image, which is labelled where one looks."""
 
@@ -126,7 +141,7 @@ class Shown(NamedTuple):
 class Done(NamedTuple):
     """The result of a job."""
 
-    result: Segmentation | Grouped | Lazily | Saved
+    result: Segmentation | Grouped | Lazily | Saved | Summary
     seconds: float
     shown: Shown | None = None
     """Of a segmentation."""
@@ -139,7 +154,7 @@ class Failed(NamedTuple):
     details: str
 
 
-Message = Progress | Preview | Note | Done | Failed | Seen | Unseen
+Message = Progress | Preview | Note | FileTold | Done | Failed | Seen | Unseen
 
 
 class _Inputs(NamedTuple):
@@ -167,6 +182,8 @@ def main() -> None:
             _serve(partial(_do, wish, wishes, server, out), out)
         elif isinstance(wish, Save):
             _serve(partial(_save, wish, wishes, server, out), out)
+        elif isinstance(wish, FolderJob):
+            _serve(partial(_folder, wish, wishes, server, out), out)
         else:
             server.take(wish)
         del wish  # and the image with it
@@ -238,6 +255,18 @@ def _save(save: Save, wishes: queue.SimpleQueue[Any], server: Server, out: Sende
 
     path = _drive(save_steps(save, planes), tell, wishes, server)
     return Done(Saved(str(path), done == total), 0)
+
+
+def _folder(job: FolderJob, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
+    def tell(step: Step | FileStep) -> None:
+        if isinstance(step, Step):
+            out.send(Progress(step.phase, step.done, step.total, step.loss, step.n_labels))
+            return
+        if step.outcome is not None:
+            out.send(FileTold(step.outcome))
+        out.send(Progress("files", step.done, step.total, math.nan, 0))
+
+    return Done(_drive(batch_steps(job.batch), tell, wishes, server), 0)
 
 
 def _run(job: Job, inputs: _Inputs) -> Run[Any]:

@@ -83,6 +83,10 @@ class SpatialMethod(RefinedMethod):
     )
 
 
+PRESET_OF = {"objects": "nuclei", "areas": "areas", "classes": "default"}
+"""The preset that suits each output, where a method has it."""
+
+
 def output_of(method: Method) -> str:
     """Return what a method's labels stand for: classes, areas or objects."""
     return str(getattr(method, "output", "classes"))
