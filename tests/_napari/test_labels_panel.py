@@ -215,7 +215,7 @@ def test_areas_are_told_of_by_class_and_hidden_by_class(viewer, panel, image, fi
     classes = whole.model.label_of()[whole.clusters]
     assert [row.pieces for row in rows(panel)] == [2, 1, 1, 1]
     label = int(classes[0, 0])
-    panel.labels._click_eye(label, False)
+    panel.labels.hide_label(label)
     seen = np.array([alpha(layer, int(one)) > 0 for one in layer.data[0]])
     assert_array_equal(seen, classes[0] != label)
     panel.labels.rename(label, "dark")
@@ -245,7 +245,7 @@ def test_objects_are_a_row_or_a_row_a_group(viewer, panel, five, image, qtbot):
     qtbot.waitUntil(lambda: len(rows(panel)) == 2, timeout=PATIENCE)
     qtbot.waitUntil(lambda: kept_of(layer).counted is not None, timeout=PATIENCE)
     assert [(row.name, row.pieces) for row in rows(panel)] == [("Group 1", 2), ("Group 2", 1)]
-    panel.labels._click_eye(1, False)
+    panel.labels.hide_label(1)
     assert [alpha(layer, one) for one in (1, 2, 5)] == [0, 1, 0]
 
     layer.data_setitem(np.nonzero(objects == 2), 0)

@@ -65,7 +65,7 @@ def test_labels_saved_as_tiff_find_their_model_settings_and_names(
     panel.table.select([1, 2])
     panel.join()
     panel.rename(3, "nuclei")
-    panel._click_eye(4, False)
+    panel.hide_label(4)
     expected, table = done.data.copy(), widget.model.labels
     remembered(qtbot, models_folder, done)
     note = models_folder / "recent" / f"{digest_of(expected)}.json"
