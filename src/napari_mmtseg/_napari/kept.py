@@ -16,6 +16,7 @@ from napari_mmtseg._napari.colouring import colour_of
 from napari_mmtseg._napari.counting import Counted, groups_in
 from napari_mmtseg._napari.labels_table import Row
 from napari_mmtseg.cutting import tree_of
+from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.labels.legend import Legend, Tree
 from napari_mmtseg.labels.undoing import History
 from napari_mmtseg.model import Model
@@ -76,6 +77,10 @@ class Kept:
         if self.counted is not None and self.counted.label_of_piece is not None:
             return self.counted.label_of_piece
         return np.zeros(1, np.int64)
+
+    def is_of(self, found: Segmentation) -> bool:
+        """Tell whether the result has the clusters of another."""
+        return self.result.whole is not None and self.result.whole.clusters is found.clusters
 
     def table(self) -> tuple[int, ...]:
         """Return the label of each cluster of the model."""

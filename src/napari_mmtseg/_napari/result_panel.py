@@ -175,16 +175,9 @@ class ResultPanel(QWidget):
 
     def show_parted(self, whole: Segmentation, shown: Shown, origin: Origin) -> None:
         """Show objects that were found anew, in the same layer unless it was changed by hand."""
-        kept = next(
-            (
-                one
-                for one in map(kept_of, results_of(self.viewer.layers))
-                if one is not None
-                and one.result.whole is not None
-                and one.result.whole.clusters is whole.clusters
-            ),
-            self._kept,
-        )
+        known = [kept_of(one) for one in results_of(self.viewer.layers)]
+        same = [one for one in known if one is not None and one.is_of(whole)]
+        kept = same[0] if same else self._kept
         layer = None if kept is None else kept.layer
         if kept is None or layer is None:
             return
@@ -225,6 +218,7 @@ class ResultPanel(QWidget):
         if of_objects and model is not None:
             self.objects.show_model(model, layer, origin.pixel)
         self._watch(layer)
+        self._regroup(kept)
         if kept.counted is None:
             self._count()
         if model is None:
@@ -329,14 +323,18 @@ class ResultPanel(QWidget):
 
     def _note_features(self, event: Any) -> None:
         kept = self._kept
-        if kept is None or kept.ours or kept.kind != "objects":
-            return
-        layer = kept.layer
-        groups = None if layer is None else groups_in(layer)
+        if kept is not None and kept.ours:
+            self.labels.refresh()  # a step that was taken in another widget perhaps
+        elif kept is not None and kept.kind == "objects":
+            self._regroup(kept)
+            self._settled.start()
+
+    def _regroup(self, kept: Kept) -> None:
+        """Show a row a group once objects were grouped."""
+        groups = groups_in(kept.layer)
         count = 1 if groups is None else int(groups.max())
-        if len(kept.legend.label_of) != count:  # objects were grouped
+        if kept.kind == "objects" and len(kept.legend.label_of) != count:
             kept.regroup(range(1, count + 1))
-        self._settled.start()
 
     def _note_colours(self, event: Any) -> None:
         kept = self._kept
@@ -353,7 +351,9 @@ class ResultPanel(QWidget):
 
     def _note_choice(self, event: Any) -> None:
         kept = self._kept
-        if kept is not None and kept.layer is not None and kept.label_of_piece is None:
+        if kept is None or kept.ours or kept.layer is None:
+            return
+        if kept.label_of_piece is None:
             self.labels.choose(kept.layer.selected_label)
 
     def _point_out(self) -> None:
