@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -121,9 +122,11 @@ class Kept:
                     name=self.name(label, legend),
                     colour=colour_of(self.base, legend, label) if pieces is None else None,
                     shown=label not in legend.hidden,
-                    share=0.0 if told is None else float(told.share[i]),
-                    pixels=0.0 if told is None else float(told.pixels[i]),
-                    pieces=None if pieces is None else int((pieces == label).sum()),
+                    share=math.nan if told is None else float(told.share[i]),
+                    pixels=math.nan if told is None else float(told.pixels[i]),
+                    pieces=None
+                    if pieces is None or counted is None
+                    else int((pieces == label).sum()),
                     means=means,
                     tint=None if counted is None or means is None else counted.tint(means),
                     confidence=None if sure is None else float(sure),

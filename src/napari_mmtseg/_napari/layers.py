@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
-from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_mmtseg import memory
 from napari_mmtseg._napari import sources
 from napari_mmtseg._napari.channel_axis import laid, widened
-from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.colouring import DOUBT, highest
+from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
@@ -29,11 +30,6 @@ from napari_mmtseg.stores import open_image
 
 _OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
-_DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="uncertainty")
-"""Clear where there is none, so that it can lie above the labels."""
-_LEAST_DOUBT, _MUCH_DOUBT = 0.02, 0.3
-_SAMPLE = 10**6
-_LARGEST_PLANE = 2**26
 UNITLESS = ("pixel", "dimensionless")
 
 
@@ -46,7 +42,12 @@ def axes_choices(layer: Image) -> list[str]:
     named = [str(label)[:1].upper() for label in layer.axis_labels]
     if len(set(named)) == len(named) and set(named) <= set("TZCYX") and named[-2:] == ["Y", "X"]:
         return ["".join(named)]
-    before = {0: [""], 1: ["Z", "T", "C"], 2: ["TZ", "ZC", "CZ", "TC", "CT"], 3: ["TZC", "TCZ"]}
+    before = {
+        0: [""],
+        1: ["Z", "T", "C"],
+        2: ["TZ", "ZC", "CZ", "TC", "CT", "ZT"],
+        3: ["TZC", "TCZ", "ZTC", "ZCT", "CTZ", "CZT"],
+    }
     return [sliders + "YX" for sliders in before.get(layer.ndim - 2, [])]
 
 
@@ -62,6 +63,27 @@ def levels_of(layer: Image | Labels) -> list[Any]:
     return [getattr(one, "__wrapped__", one) for one in levels]
 
 
+@contextmanager
+def unlooked(viewer: Any) -> Iterator[None]:
+    """Keep napari from looking up what is under the mouse while layers come and go.
+
+    In 3D that fails where the mouse has not moved since 2D, and whoever adds a layer hears of it.
+    """
+    over = viewer.mouse_over_canvas
+    if viewer.dims.ndisplay == 3:
+        viewer.mouse_over_canvas = False
+    try:
+        yield
+    finally:
+        viewer.mouse_over_canvas = over
+
+
+def show(viewer: Any, layer: Any) -> None:
+    """Add a layer to the viewer."""
+    with unlooked(viewer):
+        viewer.add_layer(layer)
+
+
 def check(layers: Sequence[Image], axes: str) -> None:
     """Say what is wrong with taking these layers together, without reading their pixels.
 
@@ -71,11 +93,23 @@ def check(layers: Sequence[Image], axes: str) -> None:
         If one cannot be segmented, or if several cannot be channels of one image.
     """
     for layer in layers:
+        if layer.ndim > 5:
+            raise ValueError(
+                f"{layer.name} has {layer.ndim} axes, and up to five can be used, T, Z, C, Y and "
+                "X: open a part of it as a layer, such as viewer.add_image(layer.data[0])"
+            )
         Frames(data_of(layer), axes + "S" if layer.rgb else axes)
     shapes = {one.name: tuple(int(n) for n in data_of(one).shape[: one.ndim]) for one in layers}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
+    for other in layers[1:]:
+        if not _lies_on(other, layers[0]):
+            raise ValueError(
+                f"{layers[0].name} and {other.name} have one shape but lie elsewhere or differ in "
+                "scale, so their pixels do not belong together; untick one, or give both one "
+                "scale and translate"
+            )
     if len(layers) > 1 and "C" in axes:
         raise ValueError("Images taken together become channels, so C cannot be one of their axes")
 
@@ -107,22 +141,6 @@ def take(layers: Sequence[Image], axes: str) -> Source:
 def are_lazy(layers: Sequence[Image]) -> bool:
     """Tell whether what `take` gives is labelled piece by piece."""
     return any(is_lazy(data_of(one)) for one in layers)
-
-
-def check_planes(layers: Sequence[Image], axes: str) -> None:
-    """Refuse lazy images whose planes are too large to be looked at whole.
-
-    Raises
-    ------
-    ValueError
-    """
-    pixels = prod(shape_of(layers, axes)[-2:])
-    if pixels > _LARGEST_PLANE:
-        raise ValueError(
-            f"The planes of {layers[0].name} have {pixels / 1e6:.0f} Mpixel, and up to "
-            f"{_LARGEST_PLANE / 1e6:.0f} can be looked at: take a crop or a coarser level, or "
-            "label all of it in Python and write it to OME-Zarr (see 'Large and lazy images')"
-        )
 
 
 def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> None:
@@ -250,7 +268,7 @@ def counts_table(present: NDArray[np.int64], pixels: NDArray[np.int64], size: in
     return pd.DataFrame({"index": present, "pixels": pixels, "share": pixels / size})
 
 
-def sample_features(labels: LazyLabels) -> pd.DataFrame:
+def sample_features(labels: Labelled) -> pd.DataFrame:
     """Return the share of each label in the sample that the training ended with."""
     pixels = np.bincount(labels.label_of, weights=labels.order.model.sizes)
     present = np.unique(labels.label_of)
@@ -338,17 +356,6 @@ def saved_layer(path: str, axes: str, colormap: Any, placed: dict[str, Any]) -> 
     )
 
 
-def highest(uncertainty: Any) -> float:
-    """Return what all but one in a thousand of the pixels are below, from which colours are full.
-
-    Networks that have learned from each other differ by a tenth or two, seldom by more.
-    """
-    if not isinstance(uncertainty, np.ndarray):
-        return _MUCH_DOUBT  # lazy: nothing is computed for it
-    step = max(1, uncertainty.size // _SAMPLE)
-    return max(_LEAST_DOUBT, float(np.percentile(uncertainty.reshape(-1)[::step], 99.9)))
-
-
 def uncertainty_layer(
     uncertainty: Any, name: str, placed: dict[str, Any], metadata: dict[str, Any]
 ) -> Image:
@@ -357,12 +364,22 @@ def uncertainty_layer(
         uncertainty,
         name=f"{name} uncertainty",
         rgb=False,
-        multiscale=False,
-        colormap=_DOUBT,
+        multiscale=isinstance(uncertainty, list),
+        colormap=DOUBT,
         contrast_limits=(0, highest(uncertainty)),
         blending="translucent",
         metadata=metadata,
         **placed,
+    )
+
+
+def _lies_on(one: Image, other: Image) -> bool:
+    """Tell whether two layers of one shape have their pixels in the same places."""
+    numbers = ("scale", "translate", "rotate", "shear")
+    pairs = [(getattr(one, name), getattr(other, name)) for name in numbers]
+    pairs.append((one.affine.affine_matrix, other.affine.affine_matrix))
+    return one.units == other.units and all(
+        np.shape(a) == np.shape(b) and np.allclose(a, b) for a, b in pairs
     )
 
 

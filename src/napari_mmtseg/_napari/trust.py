@@ -10,6 +10,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.colouring import highest
 from napari_mmtseg._napari.kept import Kept
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def uncertainty_of(kept: Kept, layer: Any) -> Any:
 
 def contour_of(kept: Kept, layer: Any) -> Labels:
     """Make the layer that outlines where the networks disagree."""
-    level = _PART * napari_layers.highest(doubts_of(kept))
+    level = _PART * highest(doubts_of(kept))
     apart = (doubts_of(kept) > level).astype(np.uint8)
     outline = Labels(
         apart,
@@ -104,7 +105,7 @@ def contour_of(kept: Kept, layer: Any) -> Labels:
 def add_above(viewer: napari.viewer.Viewer, layer: Any, below: Any) -> None:
     """Add a layer right above another; what was selected stays so."""
     active = viewer.layers.selection.active
-    viewer.add_layer(layer)
+    napari_layers.show(viewer, layer)
     if below in viewer.layers:
         viewer.layers.move(len(viewer.layers) - 1, viewer.layers.index(below) + 1)
     if active is not None and active in viewer.layers:

@@ -27,6 +27,8 @@ from napari_mmtseg._napari.run_panel import CUT_SHORT, JobWidget
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.storing import Saved
+from napari_mmtseg._napari.tab_order import read_in_order
+from napari_mmtseg._napari.wheel import WheelGuard
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg._napari.worker import Done, Job, Lazily, Preview, Shown, View
 from napari_mmtseg.labelling import Segmentation
@@ -77,6 +79,8 @@ class SegmentWidget(JobWidget):
         self._parting: tuple[Segmentation, Origin] | None = None
         self.lazy = LazyResults(self.viewer, self.panel.process, self)
         self._build()
+        self._wheel = WheelGuard(self)
+        self._wheel.watch(self)
         self._choose_method()
         self.methods.method_changed.connect(self._choose_method)
         self.methods.changed.connect(self.refresh)
@@ -120,6 +124,7 @@ class SegmentWidget(JobWidget):
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
@@ -150,7 +155,7 @@ class SegmentWidget(JobWidget):
     def refresh(self) -> None:
         """Enable what can be pressed; the Run button's tooltip says why it cannot."""
         problem = self.problem()
-        self.panel.allow(problem)
+        self.panel.allow(problem, self.picker.assumed())
         ready = not self.running and not problem
         self.results.save_button.setEnabled(self.model is not None)
         self.results.store_button.setEnabled(not self.running and self.results.result is not None)
@@ -222,6 +227,8 @@ class SegmentWidget(JobWidget):
         cls = self.methods.method_class
         self.uncertainty.setVisible(cls.has_uncertainty)
         self.picker.show_guide(self.scribbles, cls.takes_scribbles)
+        self._wheel.watch(self.form)
+        read_in_order(self)
         self._fit()
 
     def _fit(self) -> None:
@@ -248,9 +255,7 @@ class SegmentWidget(JobWidget):
             planes = napari_layers.outline(layers, axes)
             if model is not None:
                 model.frames(planes.data, planes.axes, spacing)
-            if lazy:
-                napari_layers.check_planes(layers, axes)
-            else:
+            if not lazy:
                 napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
             job = Job(
                 image=napari_layers.take(layers, axes),
@@ -359,7 +364,7 @@ class SegmentWidget(JobWidget):
             labels.colormap = run.strokes.colormap
         for one in napari_layers.earlier(self.viewer.layers, labels.metadata):
             one.visible = False
-        self.viewer.add_layer(labels)
+        napari_layers.show(self.viewer, labels)
 
     def _begin_parting(self, *, diameter: float = 0.0, at: tuple[int, ...] | None = None) -> None:
         result = self.results.result

@@ -17,6 +17,7 @@ from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, t
 from napari_mmtseg.engine.networks import winners
 from napari_mmtseg.engine.sampling import batches, survey, working_sample
 from napari_mmtseg.engine.start import start
+from napari_mmtseg.engine.texture import looked_at
 from napari_mmtseg.methods import MMT
 
 __all__ = ["arrays", "predictor", "train"]
@@ -39,7 +40,7 @@ def train(sample: Sample, method: MMT, initial: Weights | None = None) -> Traini
 
 def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.device) -> Training:
     generator = torch.Generator().manual_seed(method.seed)
-    working = working_sample(sample, method, device)
+    working = looked_at(working_sample(sample, method, device), method)
     fewest = max(method.min_labels, len(working.painted))
     given = None
     if initial is not None:
@@ -57,9 +58,9 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         batch = next(drawn)
         losses, counts = [], []
         for one, other in ((0, 1), (1, 0)):
-            responses = students[one](batch.pixels)  # (B, q, Y, X)
+            responses = students[one](batch.seen)  # (B, q, Y, X)
             with torch.no_grad():
-                taught = winners(teachers[other](batch.pixels))  # (B, Y, X)
+                taught = winners(teachers[other](batch.seen))  # (B, Y, X)
             own = winners(responses.detach())  # (B, Y, X)
             overlap = count_overlap(taught[batch.valid], own[batch.valid], method.width)
             order = permutation(overlap, working.painted)

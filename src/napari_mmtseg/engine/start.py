@@ -16,9 +16,11 @@ from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.fitting import fit
 from napari_mmtseg.engine.losses import IGNORED
 from napari_mmtseg.engine.networks import (
+    AnyNetwork,
     Convolution,
     Network,
     Norm,
+    TextureNetwork,
     build,
     drawn,
     set_weights,
@@ -36,7 +38,7 @@ def start(
     generator: torch.Generator,
     initial: Sequence[Weights] | None,
     count: int = 1,
-) -> list[Network]:
+) -> list[AnyNetwork]:
     """Build networks to train on the sample.
 
     Parameters
@@ -57,23 +59,29 @@ def start(
     ValueError
         If the initial weights do not fit the network.
     """
-    pixels = working.planes[0].pixels
-    networks = []
+    pixels, texture = working.planes[0].pixels, working.axes_of_texture is not None
+    networks: list[AnyNetwork] = []
     for number in range(count):
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         own = torch.Generator().manual_seed(number if method.start == "image" else seed)
-        make = partial(build, pixels.shape[1], pixels.ndim - 2, method)
+        make = partial(build, pixels.shape[1], pixels.ndim - 2, method, texture=texture)
         networks.append(drawn(make, own).to(pixels))
+        if isinstance(networks[-1], TextureNetwork):
+            networks[-1].described = True
         if initial is not None:
             set_weights(networks[number], initial[number])
     if initial is None and method.start == "image":
-        _start_from_image(networks, survey(working.planes, method), working.painted)
+        planes = survey(working.planes, method)
+        if working.axes_of_texture is not None:
+            _start_from_texture(networks, planes, working.painted, working.axes_of_texture)
+        else:
+            _start_from_image(networks, planes, working.painted)
     return networks
 
 
 @torch.no_grad()
 def _start_from_image(
-    networks: Sequence[Network], planes: Sequence[Batch], painted: Tensor
+    networks: Sequence[AnyNetwork], planes: Sequence[Batch], painted: Tensor
 ) -> None:
     """Let networks with random weights begin as soft k-means on the smoothed image.
 
@@ -101,7 +109,8 @@ def _start_from_image(
     for _ in range(axes - 1):
         kernel = kernel * smooth.view(-1, *(1,) * kernel.ndim)
     convolve = functional.conv2d if axes == 2 else functional.conv3d
-    for layers in zip(*(network.blocks() for network in networks), strict=True):
+    plain = [network for network in networks if isinstance(network, Network)]
+    for layers in zip(*(network.blocks() for network in plain), strict=True):
         weight = basis.view(*basis.shape, *(1,) * axes) * kernel
         padding = layers[0][0].padding
         features = [torch.relu(convolve(x, weight, lift, padding=padding)) for x in features]
@@ -114,17 +123,57 @@ def _start_from_image(
 
     pairs = zip(features, planes, strict=True)
     rows = torch.cat([x.movedim(1, -1)[plane.valid] for x, plane in pairs])  # (n, F)
-    centres, variance = _centres(rows, width)
+    whole = torch.eye(len(basis)).to(basis), basis.new_zeros(len(basis))
+    _respond(networks, rows, whole, planes, painted)
+
+
+@torch.no_grad()
+def _start_from_texture(
+    networks: Sequence[AnyNetwork],
+    planes: Sequence[Batch],
+    painted: Tensor,
+    axes_of_texture: tuple[Tensor, Tensor],
+) -> None:
+    """Let networks begin as soft k-means on what counts of the features of texture."""
+    rows = torch.cat([plane.seen.movedim(1, -1)[plane.valid] for plane in planes])  # (n, F)
+    _respond(networks, rows, axes_of_texture, planes, painted)
+
+
+def _respond(
+    networks: Sequence[AnyNetwork],
+    features: Tensor,
+    axes: tuple[Tensor, Tensor],
+    planes: Sequence[Batch],
+    painted: Tensor,
+) -> None:
+    """Let the last layer give the log-probabilities of clusters.
+
+    Parameters
+    ----------
+    networks : sequence of AnyNetwork
+        Changed in place.
+    features : (n, F) tensor
+        What reaches the last layer, in its first channels.
+    axes : (D, F) and (D,) tensors
+        What features are multiplied by, and what is added, before they are clustered.
+    planes, painted
+        As for `_start_from_image`.
+    """
+    matrix, shift = axes
+    rows, through = features @ matrix.T + shift, slice(0, matrix.shape[1])
+    centres, variance = _centres(rows, networks[0].width)
     if len(painted):
         strokes = torch.cat([one.painted[one.valid] for one in planes if one.painted is not None])
         centres = centres[_places(rows, centres, strokes, painted)]
-    weight = centres / variance  # (q, F)
+    weight = centres / variance  # (q, D)
     bias = -(weight * centres).sum(1) / 2
     factor = _SPREAD / (rows @ weight.T + bias).std().clamp_min(1e-6)
     responses = [(rows @ weight.T + bias).T[None, :, :, None] * factor]  # (1, q, n, 1)
+    bias, weight = bias + weight @ shift, weight @ matrix
     for network in networks:
-        network.conv3.weight.zero_()
-        network.conv3.weight[:, through] = (weight * factor).view(*weight.shape, *(1,) * axes)
+        last = network.conv3.weight
+        last.zero_()
+        last[:, through] = (weight * factor).view(*weight.shape, *(1,) * (last.ndim - 2))
         _bias(network.conv3)[:] = bias * factor
         _undo(network.bn3, responses, slice(None))
 

@@ -69,11 +69,18 @@ class NetworkMethod(LearningMethod, SpatialMethod):
         le=512,
         group="papers",
     )
+    strokes: Literal["teach", "bind"] = setting(
+        "teach",
+        "Strokes",
+        "What painted strokes do. teach: two small networks learn the classes from what the "
+        "painted pixels lie in, and take the place of this method's. bind: they hold this "
+        "method's own network to the painted classes, as in Kim et al.",
+    )
     scribble_weight: float = setting(
         1.0,
         "Scribble weight",
-        "How strongly painted strokes bind their pixels to the painted class; 0 leaves them free. "
-        "The 0.5 of Kim et al. needs more iterations.",
+        "How strongly strokes that bind hold their pixels to the painted class; 0 leaves them "
+        "free. The 0.5 of Kim et al. needs more iterations.",
         ge=0,
         le=1000,
         step=0.1,
@@ -160,8 +167,10 @@ class MMT(NetworkMethod):
             "n_blocks": 3,
             "averaging": 0.999,
             "warm_up": False,
+            "look_at": "intensity",
             "continuity": 1.0,
             "min_labels": 1,
+            "strokes": "bind",
             "scribble_weight": 1.0,
             "learning_rate": 0.1,
             "reduction": 1,
@@ -190,6 +199,14 @@ class MMT(NetworkMethod):
     start: Literal["image", "random"] = changed(NetworkMethod, "start", "image")
     vote_border: float = changed(NetworkMethod, "vote_border", 0.2)
     sharpening_px: int = changed(NetworkMethod, "sharpening_px", 24)
+    look_at: Literal["automatic", "intensity", "texture"] = setting(
+        "automatic",
+        "Look at",
+        "What tells things apart. intensity: how bright pixels are, or of what colour. texture: "
+        "the pattern that they lie in, as in tissue or fabric; borders are found less finely. "
+        "automatic: texture where areas differ in it and hardly in intensity.",
+        group="basic",
+    )
     continuity: float = setting(
         0.2,
         "Smoothness (beta)",
@@ -234,6 +251,7 @@ class Kim(NetworkMethod):
             "width": 100,
             "n_blocks": 3,
             "continuity": 5.0,
+            "strokes": "bind",
             "scribble_weight": 0.5,
             "min_labels": 3,
             "reduction": 1,
@@ -282,6 +300,7 @@ class Kanezaki(NetworkMethod):
             "n_blocks": 2,
             "n_superpixels": 10_000,
             "compactness": 100.0,
+            "strokes": "bind",
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",
