@@ -103,7 +103,7 @@ class Applying(QObject):
         kept.history.step(old.legend)
         kept.counted, kept.base = old.counted, old.base
         old.history = History(old.shown)
-        self.viewer.add_layer(made)
+        napari_layers.show(self.viewer, made)
         return kept, made
 
     def _finish(self, kept: Kept, layer: Any) -> None:

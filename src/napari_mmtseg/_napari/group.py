@@ -30,6 +30,8 @@ class _Run(NamedTuple):
     layers: list[Image]
     axes: str
     objects: Labels
+    shape: tuple[int, ...]
+    """Of the objects."""
     method: ObjectIIC
     placed: dict[str, Any]
 
@@ -112,13 +114,14 @@ class GroupWidget(JobWidget):
         objects = self.objects.layer
         try:
             napari_layers.check_memory(layers, axes, uncertainty=False)
-            image, taken = napari_layers.take(layers, axes), self.objects.take(axes)
+            image, taken = napari_layers.take(layers, axes), self.objects.take(layers[0], axes)
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
         source_axes = napari_layers.axes_of(layers, axes)
         placed = napari_layers.placement(objects, "Y" * objects.ndim)
-        self._run = _Run(layers, source_axes, objects, method, placed)
+        shape = tuple(objects.data.shape)
+        self._run = _Run(layers, source_axes, objects, shape, method, placed)
         self.panel.start(Job(image, source_axes, method, objects=taken))
 
     def _show(self, done: Done) -> None:
@@ -127,9 +130,9 @@ class GroupWidget(JobWidget):
             return
         labels, groups = result.labels, result.groups
         record = record_of(run.method, run.layers, run.axes, done.seconds)
-        if labels.ndim < run.objects.ndim:  # it has an axis of channels
+        if labels.ndim < len(run.shape):  # they have an axis of channels
             at = run.axes.index("C")
-            labels = np.repeat(np.expand_dims(labels, at), run.objects.data.shape[at], axis=at)
+            labels = np.repeat(np.expand_dims(labels, at), run.shape[at], axis=at)
         layer = Labels(
             labels,
             name=f"{run.objects.name} groups",
@@ -138,7 +141,7 @@ class GroupWidget(JobWidget):
             **run.placed,
         )
         run.objects.features = with_groups(run.objects.features, groups)
-        self.viewer.add_layer(layer)
+        napari_layers.show(self.viewer, layer)
         counts = np.bincount(groups.groups)[1:]
         self.panel.say(f"{len(groups.ids)} objects in groups of {', '.join(map(str, counts))}.")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from napari_mmtseg import memory
 from napari_mmtseg._napari import sources
-from napari_mmtseg._napari.channel_axis import laid, widened
+from napari_mmtseg._napari.channel_axis import widened
 from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg._napari.placing import lies_on
+from napari_mmtseg._napari.placing import placement as placement
 from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Shown
@@ -43,7 +46,12 @@ def axes_choices(layer: Image) -> list[str]:
     named = [str(label)[:1].upper() for label in layer.axis_labels]
     if len(set(named)) == len(named) and set(named) <= set("TZCYX") and named[-2:] == ["Y", "X"]:
         return ["".join(named)]
-    before = {0: [""], 1: ["Z", "T", "C"], 2: ["TZ", "ZC", "CZ", "TC", "CT"], 3: ["TZC", "TCZ"]}
+    before = {
+        0: [""],
+        1: ["Z", "T", "C"],
+        2: ["TZ", "ZC", "CZ", "TC", "CT", "ZT"],
+        3: ["TZC", "TCZ", "ZTC", "ZCT", "CTZ", "CZT"],
+    }
     return [sliders + "YX" for sliders in before.get(layer.ndim - 2, [])]
 
 
@@ -59,6 +67,27 @@ def levels_of(layer: Image | Labels) -> list[Any]:
     return [getattr(one, "__wrapped__", one) for one in levels]
 
 
+@contextmanager
+def unlooked(viewer: Any) -> Iterator[None]:
+    """Keep napari from looking up what is under the mouse while layers come and go.
+
+    In 3D that fails where the mouse has not moved since 2D, and whoever adds a layer hears of it.
+    """
+    over = viewer.mouse_over_canvas
+    if viewer.dims.ndisplay == 3:
+        viewer.mouse_over_canvas = False
+    try:
+        yield
+    finally:
+        viewer.mouse_over_canvas = over
+
+
+def show(viewer: Any, layer: Any) -> None:
+    """Add a layer to the viewer."""
+    with unlooked(viewer):
+        viewer.add_layer(layer)
+
+
 def check(layers: Sequence[Image], axes: str) -> None:
     """Say what is wrong with taking these layers together, without reading their pixels.
 
@@ -68,11 +97,23 @@ def check(layers: Sequence[Image], axes: str) -> None:
         If one cannot be segmented, or if several cannot be channels of one image.
     """
     for layer in layers:
+        if layer.ndim > 5:
+            raise ValueError(
+                f"{layer.name} has {layer.ndim} axes, and up to five can be used, T, Z, C, Y and "
+                "X: open a part of it as a layer, such as viewer.add_image(layer.data[0])"
+            )
         Frames(data_of(layer), axes + "S" if layer.rgb else axes)
     shapes = {one.name: tuple(int(n) for n in data_of(one).shape[: one.ndim]) for one in layers}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
+    for other in layers[1:]:
+        if not lies_on(other, layers[0]):
+            raise ValueError(
+                f"{layers[0].name} and {other.name} have one shape but lie elsewhere or differ in "
+                "scale, so their pixels do not belong together; untick one, or give both one "
+                "scale and translate"
+            )
     if len(layers) > 1 and "C" in axes:
         raise ValueError("Images taken together become channels, so C cannot be one of their axes")
 
@@ -187,38 +228,6 @@ def pixel_width(layer: Image | Labels, axes: str) -> tuple[float, str] | None:
     if sizes is None or str(unit) in UNITLESS:
         return None
     return min(sizes), f"{unit:~}"
-
-
-def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
-    """Return the keywords that put a result where its image is: transforms, units and axis labels.
-
-    Axes left out of the result are left out of each; the one pixel of channels that stay spans all
-    of them.
-    """
-    kept = list(range(layer.ndim))[len(axes) - len(laid(axes)) :]
-    rotate = np.atleast_2d(layer.rotate)
-    if rotate.size == 1 or rotate.shape[0] != layer.ndim:
-        rotate = _as_matrix(layer.rotate, layer.ndim)
-    shear = np.eye(layer.ndim)
-    shear[np.triu_indices(layer.ndim, 1)] = layer.shear
-    affine = np.asarray(layer.affine.affine_matrix)
-    scale, translate = np.array(layer.scale), np.array(layer.translate)
-    if "C" in laid(axes):
-        at = axes.index("C")
-        count = data_of(layer).shape[at]
-        translate += (rotate @ shear)[:, at] * scale[at] * (count - 1) / 2
-        scale[at] *= count
-    both = np.ix_(kept, kept)
-    corner = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
-    return {
-        "scale": scale[kept],
-        "translate": translate[kept],
-        "rotate": rotate[both],
-        "shear": shear[both][np.triu_indices(len(kept), 1)],
-        "affine": affine[corner],
-        "units": tuple(layer.units[i] for i in kept),
-        "axis_labels": tuple(layer.axis_labels[i] for i in kept),
-    }
 
 
 def features(labels: NDArray[np.integer]) -> pd.DataFrame:
@@ -341,10 +350,3 @@ def _factor(unit: Any, other: Any) -> float:
     if str(unit) == str(other) or {str(unit), str(other)} & set(UNITLESS):
         return 1.0
     return float((1 * unit).to(other).magnitude)
-
-
-def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:
-    matrix = np.eye(ndim)
-    inner = np.atleast_2d(np.asarray(rotate, float))
-    matrix[-len(inner) :, -len(inner) :] = inner
-    return matrix

@@ -28,6 +28,8 @@ class MethodPanel(QWidget):
         The method to begin with; with MMT, objects are looked for.
     """
 
+    form: SettingsForm
+    """The settings of the method chosen."""
     changed = Signal()
     method_changed = Signal()
 
@@ -35,6 +37,8 @@ class MethodPanel(QWidget):
         super().__init__(parent)
         self._first_output = "objects" if first is MMT else output_of(first())
         self._by_hand = False
+        self._left: dict[type[Method], Method] = {}
+        """The settings of methods that were chosen before."""
         self.goal = GoalChoice()
         self.method_choice = QComboBox()
         for row, (name, cls) in enumerate(METHODS.items()):
@@ -107,6 +111,10 @@ class MethodPanel(QWidget):
     def _choose_method(self, output: str) -> None:
         cls = self.method_class
         old = self._form_place.takeAt(0)
+        if old is not None:
+            with contextlib.suppress(ValueError, TypeError):
+                left = self.form.method()
+                self._left[type(left)] = left
         if old is not None and old.widget() is not None:
             old.widget().hide()
             old.widget().deleteLater()
@@ -115,6 +123,8 @@ class MethodPanel(QWidget):
         self._form_place.addWidget(self.form)
         self.goal.setVisible(self.form.has_goal)
         self.preset.offer(cls)
+        if cls in self._left:
+            self.form.show_method(self._left[cls])
         if self.form.has_goal:
             self.form.look_for(output)
 

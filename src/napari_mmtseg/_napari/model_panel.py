@@ -25,7 +25,8 @@ from napari_mmtseg.model import Model
 if TYPE_CHECKING:
     import napari
 
-_MODEL_FILES = "Models (*.safetensors)"
+_SUFFIX = ".safetensors"
+_MODEL_FILES = f"Models (*{_SUFFIX})"
 _YES = QMessageBox.StandardButton.Yes
 
 
@@ -116,8 +117,11 @@ class ModelPanel(QWidget):
 
     def _ask_and_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save model", "model.safetensors", _MODEL_FILES)
-        if path:
-            self.save_wanted.emit(path)
+        named = path if not path or path.endswith(_SUFFIX) else path + _SUFFIX
+        question = f"{named} exists. Replace it?"  # of this name the dialog has not asked
+        taken = named != path and Path(named).exists()
+        if named and not (taken and QMessageBox.question(self, "Save model", question) != _YES):
+            self.save_wanted.emit(named)
 
     def _ask_and_store(self) -> None:
         path, _ = QFileDialog.getSaveFileName(

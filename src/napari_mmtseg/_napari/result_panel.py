@@ -194,7 +194,8 @@ class ResultPanel(QWidget):
             layer.visible = False
             placed = kept.result.placed
             made = napari_layers.result_layers(whole, shown, layer.name, placed, metadata)
-            layer = self.viewer.add_layer(made[0])
+            layer = made[0]
+            napari_layers.show(self.viewer, layer)
         layer.features = napari_layers.counts_table(*shown[1:], shown.labels.size)
         changes = {"layer": layer, "model": whole.model, "whole": whole, "origin": origin}
         self.show_result(kept.result._replace(**changes))

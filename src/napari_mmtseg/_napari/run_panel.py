@@ -36,6 +36,7 @@ class RunPanel(QWidget):
     """Drives one job at a time in the training process and shows its progress."""
 
     run_wanted = Signal()
+    all_wanted = Signal()
     previewed = Signal(object)
     """A `Preview` of the job under way."""
     finished = Signal(object)
@@ -52,6 +53,7 @@ class RunPanel(QWidget):
         self._stopped_in: list[str] = []
         self._clock = _Clock("")
         self._later = 0.0
+        self._ending = False
         self._silence = QTimer(self)
         self._silence.setInterval(round(1000 * _SILENCE_SECONDS))
         self._silence.timeout.connect(self._say_silent)
@@ -72,12 +74,16 @@ class RunPanel(QWidget):
         for button in (self.run_button, self.stop_button, self.discard_button):
             buttons.addWidget(button)
         column.addLayout(buttons)
-        for part in (self.progress, self.status, self.curve):
+        self.all_button = QPushButton("Run on all")
+        self.all_button.setToolTip("Label all of the images with the model that this part made.")
+        self.all_button.clicked.connect(lambda: self.all_wanted.emit())
+        self.all_button.hide()
+        for part in (self.progress, self.status, self.all_button, self.curve):
             column.addWidget(part)
         self.run_button.clicked.connect(lambda: self.run_wanted.emit())
         self.stop_button.clicked.connect(self.stop)
         self.discard_button.clicked.connect(self.discard)
-        self._problem = ""
+        self._problem = self._note = self._text = ""
         self.allow("")
 
     @property
@@ -95,15 +101,28 @@ class RunPanel(QWidget):
         """Whether the last labelling was stopped."""
         return bool(self._stopped_in) and self._stopped_in[-1] not in ("", "training")
 
-    def allow(self, problem: str) -> None:
-        """Enable Run, unless there is a problem: then it says so."""
-        if not self.running and problem != self._problem:
-            self.say(problem or "Ready.")
-        self._problem = problem
+    def allow(self, problem: str, note: str = "") -> None:
+        """Enable Run, unless there is a problem: then it says so.
+
+        Parameters
+        ----------
+        problem : str
+        note : str
+            What is assumed where there is none.
+        """
+        text = problem or " ".join(filter(None, ("Ready.", note)))
+        if not self.running and not self._ending and text != self._text:
+            self.say(text)
+        self._problem, self._note, self._text = problem, note, text
         self.run_button.setEnabled(not self.running and not problem)
         self.run_button.setToolTip(problem or "Train on the ticked images and label them.")
         self.stop_button.setEnabled(self.running)
         self.discard_button.setEnabled(self.running)
+        self.all_button.setEnabled(not self.running and not problem)
+
+    def offer_all(self, able: bool) -> None:
+        """Offer to go on with all of the images, or do so no longer."""
+        self.all_button.setVisible(able)
 
     def start(self, job: Job | Save | FolderJob, later: float = 0.0) -> None:
         """Begin a job.
@@ -123,7 +142,7 @@ class RunPanel(QWidget):
         self._heard_at = time.monotonic()
         self._silence.start()
         self.process.start(job)
-        self.allow(self._problem)
+        self.allow(self._problem, self._note)
 
     def stop(self) -> None:
         """End training and keep what is learned, or writing and keep what is written."""
@@ -167,7 +186,9 @@ class RunPanel(QWidget):
             self._end(f"Done in {duration(message.seconds)}.")
             if self.cut_short:
                 self.say(CUT_SHORT)
+            self._ending = True  # new layers may make another problem, which is not the news
             self.finished.emit(message)
+            self._ending = False
         elif isinstance(message, Failed):
             self._end("")
             self.dropped.emit()
@@ -203,7 +224,7 @@ class RunPanel(QWidget):
         self._silence.stop()
         self.progress.setRange(0, 1)
         self.progress.setValue(0)
-        self.allow(self._problem)
+        self.allow(self._problem, self._note)
         self.say(text)
 
 

@@ -103,7 +103,7 @@ def contour_of(kept: Kept, layer: Any) -> Labels:
 def add_above(viewer: napari.viewer.Viewer, layer: Any, below: Any) -> None:
     """Add a layer right above another; what was selected stays so."""
     active = viewer.layers.selection.active
-    viewer.add_layer(layer)
+    napari_layers.show(viewer, layer)
     if below in viewer.layers:
         viewer.layers.move(len(viewer.layers) - 1, viewer.layers.index(below) + 1)
     if active is not None and active in viewer.layers:

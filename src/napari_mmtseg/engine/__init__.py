@@ -120,6 +120,8 @@ class Step:
     """Labels in use by each network."""
     snapshot: Callable[[], Any]
     """Make a usable result of this moment: `Learned` from an engine, a `Model` further out."""
+    score: float = math.nan
+    """Mean intersection over union of the classes on labels held out, 0 to 1; NaN without any."""
 
     @property
     def loss(self) -> float:
