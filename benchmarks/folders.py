@@ -61,7 +61,7 @@ def main() -> None:
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
         "speed": partial(_speed, args.images),
         "bad": _bad,
-        "kills": _kills,
+        "kills": partial(_kills, args.images),
         "cluster": partial(_cluster, args.tiles),
         "overhead": _overhead,
     }
@@ -118,8 +118,8 @@ def _bad(place: Path) -> Iterator[Row]:
     )
 
 
-def _kills(place: Path) -> Iterator[Row]:
-    count = 60
+def _kills(most: int, place: Path) -> Iterator[Row]:
+    count = min(60, most)
     images = _images(place / "in", count)
     model, out = _model(images), place / "out"
     told = ["batch", str(images), "--model", str(model), "-o", str(out), "--json", "--quiet"]
@@ -134,7 +134,9 @@ def _kills(place: Path) -> Iterator[Row]:
         while len(list(out.glob("*_labels.tif"))) < wanted and child.poll() is None:
             time.sleep(0.005)
         time.sleep(moment.uniform(0, 0.5))
-        family = psutil.Process(child.pid).children(recursive=True)
+        family: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = psutil.Process(child.pid).children(recursive=True)
         child.kill()
         child.wait()
         kills += 1
