@@ -1,4 +1,4 @@
-"""The command line: tables, modalities, stability and figures."""
+"""The command line: tables, modalities, steadiness, stability and figures."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from benchmarks import (
     report,
     running,
     stability,
+    steadiness,
 )
 from benchmarks.contenders import Contender
 from benchmarks.datasets import Dataset
@@ -77,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     kinds = commands.add_parser("modalities", help=modalities.__doc__)
     modalities.add_arguments(kinds)
     kinds.set_defaults(run=modalities.run)
+
+    changed = commands.add_parser("steady", help=steadiness.__doc__)
+    steadiness.add_arguments(changed)
+    changed.set_defaults(run=steadiness.run)
 
     steady = commands.add_parser("stability", help="do different seeds agree?")
     _add_data(steady)

@@ -89,7 +89,8 @@ def mosaic(
 
 @functools.cache
 def _texture(name: str) -> NDArray[np.float64]:
-    """Return a texture with a flat histogram, in 0..1."""
+    """Return a texture with a flat histogram, in 0..1; chance decides between equal pixels."""
     pixels = getattr(data, name)()
-    ranks: NDArray[np.float64] = rankdata(pixels.ravel()).reshape(pixels.shape) / pixels.size
+    apart = pixels + np.random.default_rng(0).random(pixels.shape)
+    ranks: NDArray[np.float64] = rankdata(apart.ravel()).reshape(pixels.shape) / pixels.size
     return ranks

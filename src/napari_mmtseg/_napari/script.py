@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_mmtseg.methods import METHODS
@@ -144,29 +144,50 @@ class _Script:
         """Define the image and what guides the method."""
         names, coloured = record["image"], record.get("rgb") or [False] * len(record["image"])
         levels = record.get("levels") or [False] * len(names)
-        lines = []
+        lines, part = [], _slices(record.get("part"))
         if len(names) == 1 and levels[0]:
-            self._others.add("from napari_mmtseg.levels import Levels")
-            lines.append(f"image = Levels(viewer.layers[{names[0]!r}].data)")
+            if not part:
+                self._others.add("from napari_mmtseg.levels import Levels")
+            whole = f"viewer.layers[{names[0]!r}].data"
+            lines.append(f"image = {whole}[0]{part}" if part else f"image = Levels({whole})")
         elif len(names) == 1:
-            lines.append(f"image = viewer.layers[{names[0]!r}].data")
+            lines.append(f"image = viewer.layers[{names[0]!r}].data{part}")
         else:
             self._others.add("import numpy as np")
             parts = []
             for name, rgb, several in zip(names, coloured, levels, strict=True):
-                part = f"viewer.layers[{name!r}].data" + "[0]" * bool(several)
-                parts.append(part if rgb else f"{part}[..., None]")
+                one = f"viewer.layers[{name!r}].data" + "[0]" * bool(several) + part
+                parts.append(one if rgb else f"{one}[..., None]")
             lines.append(f"image = np.concatenate([{', '.join(parts)}], axis=-1)")
-        lines += [f"{key} = {_guide(one)}" for key, one in record.get("guides", {}).items()]
+        for key, one in record.get("guides", {}).items():
+            if one.get("shapes"):
+                self._others.add("from napari_mmtseg._napari.regions import mask_of")
+            lines.append(f"{key} = {_guide(one, record)}")
         if self._lines[-len(lines) :] != lines:
             self._lines += lines
 
 
-def _guide(one: Mapping[str, Any]) -> str:
+def _guide(one: Mapping[str, Any], record: Record) -> str:
     """Write how a layer is taken as scribbles or mask."""
+    axes = _layer_axes(record)
+    pairs = zip(axes, record.get("part") or [], strict=False)
+    part = _slices([span for axis, span in pairs if axis != "C"])
+    if one.get("shapes"):
+        image = f"viewer.layers[{record['image'][0]!r}]"
+        return f"mask_of(viewer.layers[{one['layer']!r}], {image}, {axes!r}){part}"
     data = f"viewer.layers[{one['layer']!r}].data"
     at = one.get("channels")
-    return data if at is None else f"{data}.max(axis={int(at)})"
+    return f"{data}{part}" if at is None else f"{data}.max(axis={int(at)}){part}"
+
+
+def _slices(part: Sequence[Sequence[int]] | None) -> str:
+    return "" if not part else f"[{', '.join(f'{int(a)}:{int(b)}' for a, b in part)}]"
+
+
+def _layer_axes(record: Record) -> str:
+    """Return the axes of the first layer, without its colours."""
+    axes = str(record["axes"]).replace("S", "")
+    return axes[:-1] if len(record["image"]) > 1 else axes
 
 
 def _where(record: Record) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,12 +11,21 @@ from napari_mmtseg.methods.learning import LearningMethod
 from napari_mmtseg.methods.refining import SpatialMethod
 from napari_mmtseg.settings import changed, setting
 
+MAX_REDUCTION = 8
+_WORKING_PIXELS = 65_536
+_WORKING_PIXELS_OF_CROPS = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkMethod(LearningMethod, SpatialMethod):
     """What the methods that start from many labels and lose some of them have in common."""
 
     takes_scribbles: ClassVar[bool] = True
+
+    def reduction_of(self, pixels: int) -> int:
+        """Return the working reduction a side of planes of so many pixels."""
+        aim = _WORKING_PIXELS_OF_CROPS if self.crop_px else _WORKING_PIXELS
+        return self.reduction or min(MAX_REDUCTION, round(math.sqrt(pixels / aim)))
 
     n_labels: int = setting(
         0,
@@ -168,6 +178,8 @@ class MMT(NetworkMethod):
             "averaging": 0.999,
             "warm_up": False,
             "look_at": "intensity",
+            "teacher": "mutual",
+            "perturbation": 0.0,
             "continuity": 1.0,
             "min_labels": 1,
             "strokes": "bind",
@@ -215,6 +227,23 @@ class MMT(NetworkMethod):
         le=1000,
         step=0.1,
         group="basic",
+    )
+    teacher: Literal["mutual", "own", "none"] = setting(
+        "mutual",
+        "Teacher",
+        "Whose labels a network learns. mutual: those of the other network's average, as in the "
+        "paper. own: of its own average. none: its own.",
+        group="papers",
+    )
+    perturbation: float = setting(
+        0.0,
+        "Perturbation",
+        "What students see is mirrored at random, made brighter or darker and noisy: so strongly "
+        "relative to its contrast. Teachers see the image as it is.",
+        ge=0,
+        le=2,
+        step=0.05,
+        group="papers",
     )
     averaging: float = setting(
         0.95,
