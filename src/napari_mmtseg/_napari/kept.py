@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -114,24 +113,23 @@ class Kept:
         for i, label in enumerate(legend.labels):
             if self.result.own is not None and told is not None and not told.pixels[i]:
                 continue  # a number between others that nothing bears
-            means = None if told is None or told.means is None else [*map(float, told.means[i])]
-            sure = None if told is None or told.confidence is None else told.confidence[i]
-            rows.append(
-                Row(
-                    label=label,
-                    name=self.name(label, legend),
-                    colour=colour_of(self.base, legend, label) if pieces is None else None,
-                    shown=label not in legend.hidden,
-                    share=math.nan if told is None else float(told.share[i]),
-                    pixels=math.nan if told is None else float(told.pixels[i]),
-                    pieces=None
-                    if pieces is None or counted is None
-                    else int((pieces == label).sum()),
-                    means=means,
-                    tint=None if counted is None or means is None else counted.tint(means),
-                    confidence=None if sure is None else float(sure),
-                )
+            row = Row(
+                label=label,
+                name=self.name(label, legend),
+                colour=colour_of(self.base, legend, label) if pieces is None else None,
+                shown=label not in legend.hidden,
             )
+            if told is not None and counted is not None:
+                means = None if told.means is None else [*map(float, told.means[i])]
+                row = row._replace(
+                    share=float(told.share[i]),
+                    pixels=float(told.pixels[i]),
+                    pieces=None if pieces is None else int((pieces == label).sum()),
+                    means=means,
+                    tint=None if means is None else counted.tint(means),
+                    confidence=None if told.confidence is None else float(told.confidence[i]),
+                )
+            rows.append(row)
         return rows
 
     def name(self, label: int, legend: Legend) -> str:

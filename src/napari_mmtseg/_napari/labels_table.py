@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -55,8 +56,9 @@ class Row(NamedTuple):
     colour: tuple[float, float, float, float] | None
     """None if its pieces have colours of their own."""
     shown: bool
-    share: float
-    pixels: float
+    share: float = math.nan
+    pixels: float = math.nan
+    """Not a number until they are counted."""
     pieces: int | None = None
     """How many, if each is for itself."""
     means: Sequence[float] | None = None
