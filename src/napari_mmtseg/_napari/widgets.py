@@ -273,7 +273,7 @@ class SegmentWidget(JobWidget):
             },
             how={
                 "guides": self._guides(axes, scribbles),
-                "uncertainty": job.uncertain,
+                "uncertainty": job.uncertain and method.has_uncertainty,
                 "model": None if model is None else source_of(model),
             },
             sources=job if lazy else None,
