@@ -12,13 +12,14 @@ PACKAGES := python3-venv xvfb xauth libegl1 libgl1 libdbus-1-3 libfontconfig1 li
 SHOWN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)),$(filter Windows_NT,$(OS)))
 WINDOW := $(if $(SHOWN),,xvfb-run -a -s "-screen 0 1400x900x24")
 
-.PHONY: demo test attack lint docs screenshots bench-smoke bench-engine bench-scale bench-objects clean system
+.PHONY: demo test attack lint docs screenshots bench-smoke bench-engine bench-scale bench-objects bench-folders clean system
 
 demo: $(READY)
 	$(WINDOW) $(BIN)/python -m napari_mmtseg._napari.demo $(if $(SHOWN),,--output demo-output)
 
+# A test process on each processor, of one thread each: in half the time.
 test: $(READY) lint
-	$(WINDOW) $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(WINDOW) $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The long form of tests/attack, in hours: 20,000 generated inputs, 10,000 model files, and how much
 # memory 16 million pixels take. SHARE=0.1 makes a tenth of it; CI runs the short form.
@@ -73,6 +74,12 @@ bench-scale: $(READY)
 bench-objects: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.objects $(if $(wildcard $(DATA)),--data $(DATA),--only speed)
+
+# Folders, the command line and a cluster against their aims; figures under load are upper bounds.
+bench-folders: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(WINDOW) $(BIN)/python -m benchmarks.folders $(if $(wildcard $(DATA)/dsb2018),--data $(DATA))
+	$(BIN)/python -m benchmarks.plan
 
 $(READY): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)

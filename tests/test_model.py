@@ -163,7 +163,7 @@ def test_every_array_of_a_model_is_declared(path):
     model = load(path)
     names = {one.name for one in dataclasses.fields(Model)}
     declared = {name.partition("/")[0] for name in arrays_of(model.method, model.is_rgb)}
-    assert declared | {"method", "is_rgb"} == names
+    assert declared | {"method", "is_rgb", "names"} == names
 
 
 @pytest.mark.parametrize("place", [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])

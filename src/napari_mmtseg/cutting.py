@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg.engine.merging import cut
+from napari_mmtseg.engine.merging import cut, fewest
+from napari_mmtseg.labels.legend import Tree
+from napari_mmtseg.settings import Method
+
+
+class Clustered(Protocol):
+    """What is asked of a model here; see `Model`."""
+
+    @property
+    def method(self) -> Method: ...
+    @property
+    def order(self) -> NDArray[np.int64]: ...
+    @property
+    def colours(self) -> NDArray[np.float32]: ...
+    @property
+    def traits(self) -> NDArray[np.floating]: ...
+    @property
+    def sizes(self) -> NDArray[np.int64]: ...
+    @property
+    def classes(self) -> NDArray[np.int64]: ...
+    @property
+    def groups(self) -> NDArray[np.int64]: ...
 
 
 def in_use(sizes: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -32,3 +55,21 @@ def merged(
     nearest[used] = np.arange(len(used))
     found: NDArray[np.int64] = labels[nearest]
     return found
+
+
+def automatic(model: Clustered) -> int:
+    """Return the number of labels that a model's settings ask for."""
+    used = in_use(model.sizes, model.classes)
+    if not np.ptp(model.colours[used], axis=0).any():
+        return 1  # learned on a constant image, where only the border differs
+    share = getattr(model.method, "explained", 1.0)
+    seen = (model.traits[used], model.sizes[used], model.classes[used])
+    return getattr(model.method, "n_labels", 0) or fewest(model.order, *seen, share)
+
+
+def tree_of(model: Clustered) -> Tree:
+    """Return in which order a model's clusters merge."""
+    used = np.flatnonzero(in_use(model.sizes, model.classes))
+    order = [(int(used[into]), int(used[gone])) for into, gone in model.order.tolist()]
+    known = (model.order, model.traits, model.sizes, model.classes, model.groups)
+    return Tree(order, merged(*known, len(used)).tolist(), model.sizes.tolist())

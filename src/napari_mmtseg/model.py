@@ -13,15 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg import engine, saving
 from napari_mmtseg.arrays import Frames, several
-from napari_mmtseg.cutting import in_use, merged
-from napari_mmtseg.engine import Learned, drain
-from napari_mmtseg.engine.merging import fewest, merges
-from napari_mmtseg.labelling import Labeller, label_steps
+from napari_mmtseg.cutting import automatic, in_use, merged
+from napari_mmtseg.engine import Learned, OnStep, drain
+from napari_mmtseg.engine.merging import merges
+from napari_mmtseg.labeller import Labeller
+from napari_mmtseg.labelling import label_steps
+from napari_mmtseg.labels.legend import checked_labels, checked_names
 from napari_mmtseg.labels.seeking import nothing_sought
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.reading import Beside
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import check_alike
+from napari_mmtseg.surveying import seek_objects
+from napari_mmtseg.teaching import lesson_steps, taught_method
 from napari_mmtseg.telling import painted_classes, point_out
 
 Labels = NDArray[np.int32]
@@ -63,6 +68,8 @@ class Model:
         Weight of each channel, and what is added, for about 0 on the ground and 1 on objects.
     diameter : (1,) float64 array
         Of a typical object, in pixels of the plane, as measured; 0 if there is none.
+    names : mapping of int to str
+        What labels are called, of those that have a name.
     """
 
     method: Method
@@ -78,6 +85,7 @@ class Model:
     objects: NDArray[np.int64] = field(repr=False)
     contrast: NDArray[np.float64] = field(repr=False)
     diameter: NDArray[np.float64] = field(repr=False)
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, method: Method, scaling: Scaling, is_rgb: bool, learned: Learned) -> Model:
@@ -92,7 +100,7 @@ class Model:
         known = (weights, colours, sizes, classes, groups, order, nothing)
         sought = nothing_sought(*colours.shape)
         model = cls(method, scaling, is_rgb, *known, *sought)
-        return replace(model, labels=model._merged(model._automatic()))
+        return replace(model, labels=model._merged(automatic(model)))
 
     @property
     def n_channels(self) -> int:
@@ -124,6 +132,16 @@ class Model:
         """Diameter of a typical object, in pixels of the plane: as set, or else as measured."""
         return getattr(self.method, "diameter_px", 0.0) or float(self.diameter[0])
 
+    @property
+    def objects_are_dark(self) -> bool:
+        """Whether objects are darker than all else, as where they absorb light."""
+        brightness, member = self.colours.mean(1), self.objects != 0
+        shares = [self.sizes * one for one in (member, ~member)]
+        if not all(one.any() for one in shares):
+            return False
+        inside, outside = (np.average(brightness, weights=one) for one in shares)
+        return bool(inside < outside)
+
     def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]:
         """Return the label of each cluster, numbered from 1 by size.
 
@@ -144,14 +162,23 @@ class Model:
             raise ValueError(f"Number of labels (n_labels) must be at least 1, got {n_labels}")
         return self._merged(n_labels)
 
-    def _automatic(self) -> int:
-        """Return the number of labels that the settings ask for."""
-        used = in_use(self.sizes, self.classes)
-        if not np.ptp(self.colours[used], axis=0).any():
-            return 1  # learned on a constant image, where only the border differs
-        share = getattr(self.method, "explained", 1.0)
-        seen = (self.traits[used], self.sizes[used], self.classes[used])
-        return getattr(self.method, "n_labels", 0) or fewest(self.order, *seen, share)
+    def with_labels(
+        self, label_of: Sequence[int] | NDArray[np.int64], names: Mapping[int, str] | None = None
+    ) -> Model:
+        """Give each cluster another label, from 1, and labels their names; nothing is computed.
+
+        Returns
+        -------
+        Model
+            A copy that predicts these labels.
+
+        Raises
+        ------
+        ValueError
+            If there is not one label for each cluster, or a name is none.
+        """
+        labels = checked_labels(label_of, len(self.labels))
+        return replace(self, labels=labels, names=checked_names(names or {}))
 
     def _merged(self, n_labels: int) -> NDArray[np.int64]:
         known = (self.order, self.traits, self.sizes, self.classes, self.groups)
@@ -167,6 +194,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[False] = False,
+        client: Any = None,
     ) -> Labels: ...
     @overload
     def predict(
@@ -178,6 +206,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: Literal[True],
+        client: Any = None,
     ) -> tuple[Labels, Uncertainty | None]: ...
     def predict(
         self,
@@ -188,6 +217,7 @@ class Model:
         mask: ArrayLike | None = None,
         n_labels: int | None = None,
         return_uncertainty: bool = False,
+        client: Any = None,
     ) -> Labels | tuple[Labels, Uncertainty | None]:
         """Label an image with what was learned; a label means the same in every image and plane.
 
@@ -206,6 +236,8 @@ class Model:
             Number of labels at most; see `label_of`.
         return_uncertainty : bool
             Whether to return the uncertainty as well.
+        client : distributed.Client, optional
+            Of a dask cluster whose workers do the work; see the page on clusters.
 
         Returns
         -------
@@ -224,10 +256,18 @@ class Model:
         frames = self.frames(image, axes, spacing)
         label_of = self.label_of(n_labels)
         side = Beside.check([frames], self.method, None, mask).mask
-        run = label_steps(
-            self, frames, side, label_of=label_of, uncertain=return_uncertainty, spacing=spacing
+        uncertain = return_uncertainty
+        result = drain(
+            label_steps(
+                self,
+                frames,
+                side,
+                label_of=label_of,
+                uncertain=uncertain,
+                spacing=spacing,
+                client=client,
+            )
         )
-        result = drain(run)
         labels: Labels = result.labels(n_labels)
         return (labels, result.uncertainty) if return_uncertainty else labels
 
@@ -268,13 +308,8 @@ class Model:
         ----------
         Ji, Henriques and Vedaldi, ICCV 2019, section 4.2 (semi-supervised overclustering).
         """
-        images, strokes = several(image), several(scribbles)
-        if len(images) != len(strokes):
-            raise ValueError(
-                f"Each image needs its scribbles: got {len(images)} images and {len(strokes)} "
-                "scribbles"
-            )
-        classes = painted_classes(self, [self.frames(one, axes) for one in images], strokes)
+        images, strokes = self._painted(image, scribbles, axes)
+        classes = painted_classes(self, images, strokes)
         weights = engine.regrouped(self.weights, self.method, classes)
         learned = Learned(weights, self.colours, self.sizes, classes, self.groups)
         named = Model.of(self.method, self.scaling, self.is_rgb, learned)
@@ -284,6 +319,62 @@ class Model:
         share = np.bincount(classes, weights=self.objects * np.maximum(self.sizes, 1))
         objects = (classes == share.argmax()).astype(np.int64)
         return replace(named, objects=objects, contrast=self.contrast, diameter=self.diameter)
+
+    def taught(
+        self,
+        image: ArrayLike | Sequence[ArrayLike],
+        scribbles: ArrayLike | Sequence[ArrayLike],
+        *,
+        axes: str | Sequence[str] | None = None,
+        on_step: OnStep | None = None,
+    ) -> Model:
+        """Learn the user's classes from strokes; a model taught before goes on from what it knows.
+
+        Two small networks learn from what the painted pixels lie in (edges, spots and texture at
+        several scales). It takes about a second on a plane, and less for each further stroke. The
+        labels are then the classes. What was painted stays in the model: a pixel painted anew
+        counts as what it was painted last, and further strokes may come from any image or plane.
+
+        Parameters
+        ----------
+        image, scribbles, axes
+            As for `with_classes`. A model that knows classes may get a single one.
+        on_step : callable, optional
+            Called with each `Step`; once it returns True, learning stops early.
+
+        Returns
+        -------
+        Model
+            Its method is `Taught`, with the settings that it shares with this model's.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an image or its scribbles do not fit, fewer than two classes are painted, or there
+            is nothing to tell them by.
+        """
+        frames, strokes = self._painted(image, scribbles, axes)
+        learned = drain(lesson_steps(self, frames, strokes), on_step)
+        model = Model.of(taught_method(self.method), self.scaling, self.is_rgb, learned)
+        if output_of(model.method) != "objects":
+            return model
+        size = self.spacing if len(self.spacing) == 3 else None
+        return replace(model, **seek_objects(model, frames, None, size)._asdict())
+
+    def _painted(
+        self,
+        image: ArrayLike | Sequence[ArrayLike],
+        scribbles: ArrayLike | Sequence[ArrayLike],
+        axes: str | Sequence[str] | None,
+    ) -> tuple[list[Frames], list[ArrayLike]]:
+        """Take images and what is painted on each."""
+        images, strokes = several(image), several(scribbles)
+        if len(images) != len(strokes):
+            raise ValueError(
+                f"Each image needs its scribbles: got {len(images)} images and {len(strokes)} "
+                "scribbles"
+            )
+        return [self.frames(one, axes) for one in images], strokes
 
     def with_objects(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 from napari_mmtseg import engine
 from napari_mmtseg.engine import Array
 from napari_mmtseg.files import write_whole
+from napari_mmtseg.labels.legend import checked_names
 from napari_mmtseg.methods import method_from_dict
 from napari_mmtseg.reading import LARGEST_CLASS
 from napari_mmtseg.scaling import Scaling
@@ -54,7 +55,8 @@ def write(
     path : path-like
         Of a regular file, or of nothing yet.
     fields : mapping of str to value
-        "method", "scaling", "is_rgb", "weights", and arrays or None under names of `arrays_of`.
+        "method", "scaling", "is_rgb", "weights", "names", and arrays or None under names of
+        `arrays_of`.
     overwrite : bool
         Whether to replace a file that is there already.
 
@@ -86,6 +88,8 @@ def packed(fields: Mapping[str, Any]) -> list[bytes]:
     except ValueError as error:
         raise ValueError(f"This is no model that a file can keep ({error}); train again") from error
     about = {"format": _FORMAT, "method": method.to_dict(), "is_rgb": is_rgb}
+    if fields["names"]:
+        about["names"] = {str(label): name for label, name in fields["names"].items()}
     return pack(arrays, about)
 
 
@@ -127,9 +131,11 @@ def _read(file: IO[bytes]) -> dict[str, Any]:
     version = about.get("format") if isinstance(about, dict) else None
     if version != _FORMAT:
         raise ValueError(f"its format is {version}, this version reads {_FORMAT}")
-    if set(about) != {"format", "method", "is_rgb"} or not isinstance(about["method"], dict):
+    names = about.pop("names", {})
+    known = set(about) == {"format", "method", "is_rgb"}
+    if not known or not isinstance(about["method"], dict) or not isinstance(names, dict):
         raise ValueError("its header is not that of a model")
-    method, is_rgb = method_from_dict(about["method"]), about["is_rgb"]
+    method, is_rgb, names = method_from_dict(about["method"]), about["is_rgb"], checked_names(names)
     _check_shapes([part for part in parts if part != DIGEST], method, is_rgb)
     arrays = unpack_arrays(file, parts)
     _check_values(arrays, method, is_rgb)
@@ -149,7 +155,8 @@ def _read(file: IO[bytes]) -> dict[str, Any]:
             raise
     scaling = Scaling(arrays["scaling/low"], arrays["scaling/high"])
     others = {name: value for name, value in arrays.items() if "/" not in name}
-    return {"method": method, "scaling": scaling, "is_rgb": is_rgb, "weights": weights, **others}
+    fields = {"method": method, "scaling": scaling, "is_rgb": is_rgb, "names": names}
+    return {**fields, "weights": weights, **others}
 
 
 def _check_shapes(parts: Sequence[Part], method: Method, is_rgb: Any) -> None:

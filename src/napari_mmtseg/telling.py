@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mmtseg import engine
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.labels.seeking import Sought, about
 from napari_mmtseg.reading import check_classes
 from napari_mmtseg.spacing import relative

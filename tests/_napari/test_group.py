@@ -83,7 +83,7 @@ def test_strokes_name_the_labels_at_once(viewer, qtbot, cells):
     widget.results.strokes.setCurrentText("strokes")
     widget.results.name_button.click()
     qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
-    named = viewer.layers["cells k-means named"].data
+    named = viewer.layers["cells · k-means classes named"].data
     assert set(np.unique(named)) == {4, 7}
     np.testing.assert_array_equal(named == 7, image != 100)
     np.testing.assert_array_equal(widget.model.predict(image), named)

@@ -132,7 +132,7 @@ def test_objects_are_counted_named_and_on_a_clear_ground(viewer, widget, qtbot, 
     assert f"{count} objects, median diameter" in widget.panel.status.text()
     assert "µm)" in widget.panel.status.text()
     assert layer.colormap.map(np.array([0]))[0, 3] == 0, "the ground is transparent"
-    assert widget.results._merging.isHidden(), "the number of labels changes nothing"
+    assert widget.results.labels._merging.isHidden(), "the number of labels changes nothing"
     assert not widget.results.objects.isHidden()
     assert "µm, measured" in widget.results.objects._says.text()
 
@@ -253,9 +253,7 @@ def test_classes_are_looked_for_in_a_lazy_image_unless_objects_are_asked_for(vie
     assert "lazy is lazy" in goal._says.text()
     assert widget.panel.run_button.isEnabled()
     goal.buttons["objects"].click()
-    assert "press Classes above" in widget.panel.run_button.toolTip()
-    assert not widget.panel.run_button.isEnabled()
-    goal.buttons["classes"].click()
+    assert widget.form.method().output == "objects"
     assert widget.panel.run_button.isEnabled()
     widget.panel.close_process()
 

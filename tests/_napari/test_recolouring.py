@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg import KMeans
-from napari_mmtseg._napari import recolouring, result_panel
+from napari_mmtseg._napari import applying, recolouring
+from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.recolouring import recoloured
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
@@ -23,12 +24,14 @@ def whole(gray):
 
 @pytest.fixture
 def panel(make_napari_viewer_proxy, whole, qtbot, monkeypatch):
-    monkeypatch.setattr(result_panel, "_AT_ONCE", 0)
+    monkeypatch.setattr(applying, "AT_ONCE", 0)
     viewer = make_napari_viewer_proxy()
     panel = ResultPanel(viewer)
     qtbot.addWidget(panel)
-    layer = viewer.add_labels(whole.labels(), name="labels", metadata={"napari-mmtseg": {}})
-    panel.show_result(Result(layer, whole.model, {}, {}, "YX", whole=whole))
+    record = {"napari-mmtseg": {"settings": whole.method.to_dict()}}
+    layer = viewer.add_labels(whole.labels(), name="labels", metadata=record)
+    origin = Origin([], "YX", whole.method)
+    panel.show_result(Result(layer, whole.model, {}, {}, origin, whole=whole))
     return panel
 
 
@@ -36,15 +39,16 @@ def panel(make_napari_viewer_proxy, whole, qtbot, monkeypatch):
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_labels_are_merged_slab_by_slab_as_at_once(whole, monkeypatch, slab, count):
     monkeypatch.setattr(recolouring, "_SLAB", slab)
-    made = recoloured(whole, whole.labels(5), 5, count)
+    tables = [whole.model.label_of(n) for n in (5, count)]
+    made = recoloured(whole, whole.labels(5), *tables)
     assert_array_equal(made.labels, whole.labels(count))
     for found, expected in zip((made.present, made.pixels), counted(made.labels), strict=True):
         assert_array_equal(found, expected)
     assert made.untouched
     painted = whole.labels(5)
     painted[-1, -1] += 1
-    assert not recoloured(whole, painted, 5, count).untouched
-    assert not recoloured(whole, painted[1:], 5, count).untouched
+    assert not recoloured(whole, painted, *tables).untouched
+    assert not recoloured(whole, painted[1:], *tables).untouched
 
 
 def test_the_slider_ends_at_its_last_place(panel, whole, qtbot):
@@ -64,3 +68,32 @@ def test_what_is_painted_meanwhile_is_spared(panel, whole, qtbot):
     qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=SECONDS)
     assert layer.data[5, 5] == 9
     assert_array_equal(panel.viewer.layers[1].data, whole.labels(2))
+
+
+def test_steps_that_are_taken_while_labels_are_merged_come_after_it(panel, whole, qtbot):
+    layer = panel.result.layer
+    panel.n_labels.setValue(4)
+    layer.data_setitem((np.array([5]), np.array([5])), 9)
+    panel.n_labels.setValue(3)
+    panel.labels.rename(1, "most")
+    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=SECONDS)
+    made = panel.viewer.layers[1]
+    qtbot.waitUntil(lambda: len(made.features) == 4, timeout=SECONDS)
+    assert_array_equal(made.data, whole.labels(3))
+    assert made.features["name"][1] == "most"
+    assert panel.result.layer == made
+
+
+def test_labels_that_there_is_no_room_to_merge_stay(panel, whole, qtbot, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    errors = []
+    monkeypatch.setattr(recolouring, "recoloured", full)
+    monkeypatch.setattr(applying, "show_error", errors.append)
+    before = panel.n_labels.value()
+    panel.n_labels.setValue(2)
+    qtbot.waitUntil(lambda: len(errors) == 1, timeout=SECONDS)
+    assert_array_equal(panel.result.layer.data, whole.labels())
+    assert len(panel.labels.table.rows.rows) == before > 2
+    assert panel.n_labels.value() == before

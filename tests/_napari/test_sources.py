@@ -84,7 +84,7 @@ def test_layers_that_are_not_in_memory_give_the_labels_of_those_that_are(
 ):
     viewer.add_image(KINDS[kind](stack, tmp_path), name="lazy", contrast_limits=(0, 255))
     run(widget, qtbot)
-    layer, expected = viewer.layers["lazy k-means"], segment(stack, METHOD, axes="ZYX")
+    layer, expected = viewer.layers["lazy · k-means classes"], segment(stack, METHOD, axes="ZYX")
     for plane in range(4):
         viewer.dims.set_current_step(0, plane)
         qtbot.waitUntil(lambda plane=plane: layer.data[plane].any(), timeout=SECONDS)
@@ -100,7 +100,7 @@ def test_the_window_reads_no_pixels_of_a_lazy_layer(viewer, widget, qtbot, stack
     assert not read_in
     qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
     np.testing.assert_array_equal(
-        viewer.layers["lazy k-means"].data, segment(stack, METHOD, axes="ZYX")
+        viewer.layers["lazy · k-means classes"].data, segment(stack, METHOD, axes="ZYX")
     )
 
 
@@ -120,7 +120,7 @@ def test_slow_planes_do_not_hold_up_the_window(viewer, widget, qtbot, stack):
     start = time.perf_counter()
     widget.panel.run_button.click()
     assert time.perf_counter() - start < 0.25
-    qtbot.waitUntil(lambda: "lazy k-means" in viewer.layers, timeout=SECONDS)
+    qtbot.waitUntil(lambda: "lazy · k-means classes" in viewer.layers, timeout=SECONDS)
     timer.stop()
     assert np.percentile(np.diff(ticks), 95) < 0.2
     widget.panel.discard()
@@ -136,7 +136,7 @@ def test_editing_right_after_run_changes_nothing_of_the_result(viewer, widget, q
     layer.data[:] = 7
     mask.data[:] = 0
     qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
-    np.testing.assert_array_equal(viewer.layers["stack k-means"].data, expected)
+    np.testing.assert_array_equal(viewer.layers["stack · k-means classes"].data, expected)
 
 
 def test_a_large_layer_is_taken_in_a_tenth_of_a_second():
@@ -253,7 +253,7 @@ def test_a_layer_that_cannot_be_handed_over_is_named(viewer, widget, qtbot, stac
     viewer.layers.clear()
     viewer.add_image(stack, name="stack")
     run(widget, qtbot)
-    assert "stack k-means" in viewer.layers
+    assert "stack · k-means classes" in viewer.layers
 
 
 def test_the_finest_level_is_labelled(viewer, widget, qtbot, stack):

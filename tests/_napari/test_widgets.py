@@ -66,10 +66,11 @@ def test_a_run_adds_labels_that_lie_on_the_image(viewer, widget, qtbot, two_disc
 
     assert [one.name for one in viewer.layers] == [
         "discs",
-        "discs MMT uncertainty",
-        "discs MMT",
+        "discs · MMT classes",
+        "discs · MMT classes uncertainty",
     ]
-    result = viewer.layers["discs MMT"]
+    assert not viewer.layers[-1].visible
+    result = viewer.layers["discs · MMT classes"]
     np.testing.assert_array_equal(layer.data, before)
     assert result.data.shape == two_discs.shape
     for name in ("scale", "translate", "rotate", "shear"):
@@ -88,7 +89,7 @@ def test_a_run_adds_labels_that_lie_on_the_image(viewer, widget, qtbot, two_disc
     assert record["seconds"] > 0
     assert record["versions"]["torch"]
     json.dumps(record)
-    uncertainty = viewer.layers["discs MMT uncertainty"].data
+    uncertainty = viewer.layers["discs · MMT classes uncertainty"].data
     assert 0 <= uncertainty.min() <= uncertainty.max() <= 1
 
 
@@ -100,8 +101,8 @@ def test_live_labels_appear_on_the_plane_in_view_and_stop_keeps_them(
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
     assert not widget.panel.run_button.isEnabled()
-    qtbot.waitUntil(lambda: "stack MMT (training)" in viewer.layers, timeout=SECONDS)
-    live = viewer.layers["stack MMT (training)"]
+    qtbot.waitUntil(lambda: "stack · MMT classes (training)" in viewer.layers, timeout=SECONDS)
+    live = viewer.layers["stack · MMT classes (training)"]
     assert live.data[1].any()
     assert not live.data[0].any()
     viewer.dims.set_current_step(0, 2)
@@ -111,8 +112,8 @@ def test_live_labels_appear_on_the_plane_in_view_and_stop_keeps_them(
 
     widget.panel.stop_button.click()
     finish(widget, qtbot)
-    assert [one.name for one in viewer.layers] == ["stack", "stack MMT"]
-    labels = viewer.layers["stack MMT"].data
+    assert [one.name for one in viewer.layers] == ["stack", "stack · MMT classes"]
+    labels = viewer.layers["stack · MMT classes"].data
     assert all(plane.all() for plane in labels)
     np.testing.assert_array_equal(labels[0], labels[2])
 
@@ -166,7 +167,7 @@ def test_removing_the_image_while_training_does_no_harm(viewer, widget, qtbot, t
     viewer.layers.clear()
     widget.panel.stop_button.click()
     finish(widget, qtbot)
-    assert [one.name for one in viewer.layers] == ["discs MMT"]
+    assert [one.name for one in viewer.layers] == ["discs · MMT classes"]
 
 
 @pytest.mark.parametrize("how", ["reshape", "other", "remove"])
@@ -176,8 +177,8 @@ def test_a_live_layer_that_the_user_changes_or_removes_is_left_alone(
     viewer.add_image(two_discs, name="discs")
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
-    qtbot.waitUntil(lambda: "discs MMT (training)" in viewer.layers, timeout=SECONDS)
-    live = viewer.layers["discs MMT (training)"]
+    qtbot.waitUntil(lambda: "discs · MMT classes (training)" in viewer.layers, timeout=SECONDS)
+    live = viewer.layers["discs · MMT classes (training)"]
     mine = np.full({"reshape": (4, 5), "other": two_discs.shape}.get(how, (1, 1)), 3)
     if how == "remove":
         viewer.layers.remove(live)
@@ -186,11 +187,11 @@ def test_a_live_layer_that_the_user_changes_or_removes_is_left_alone(
     previews = []
     widget.panel.previewed.connect(previews.append)
     qtbot.waitUntil(lambda: len(previews) > 2, timeout=SECONDS)  # without a traceback
-    kept = [] if how == "remove" else ["discs MMT (training)"]
+    kept = [] if how == "remove" else ["discs · MMT classes (training)"]
     assert [one.name for one in viewer.layers] == ["discs", *kept]
     widget.panel.stop_button.click()
     finish(widget, qtbot)
-    assert [one.name for one in viewer.layers] == ["discs", *kept, "discs MMT"]
+    assert [one.name for one in viewer.layers] == ["discs", *kept, "discs · MMT classes"]
     if kept:
         np.testing.assert_array_equal(live.data, mine)
 
@@ -201,7 +202,7 @@ def test_reshaping_the_image_while_training_does_no_harm(viewer, widget, qtbot, 
     viewer.dims.set_current_step(0, 2)
     quick(widget, n_iterations=100_000, min_labels=1)
     widget.panel.run_button.click()
-    qtbot.waitUntil(lambda: "stack MMT (training)" in viewer.layers, timeout=SECONDS)
+    qtbot.waitUntil(lambda: "stack · MMT classes (training)" in viewer.layers, timeout=SECONDS)
     for data in (np.concatenate([stack, stack]), stack[0], stack[:, :9, :9]):
         layer.data = data
         for step in range(len(data)):
@@ -211,7 +212,7 @@ def test_reshaping_the_image_while_training_does_no_harm(viewer, widget, qtbot, 
         qtbot.waitUntil(lambda seen=previews: len(seen) > 1, timeout=SECONDS)
     widget.panel.stop_button.click()
     finish(widget, qtbot)
-    assert viewer.layers["stack MMT"].data.shape == stack.shape
+    assert viewer.layers["stack · MMT classes"].data.shape == stack.shape
 
 
 def test_silence_is_said_and_can_be_discarded(viewer, widget, qtbot, two_discs):
@@ -276,7 +277,7 @@ def test_fewer_labels_recolour_at_once_and_spare_what_was_painted(viewer, widget
     quick(widget, continuity=0.0, min_labels=1, vote_border=0.0)
     widget.panel.run_button.click()
     finish(widget, qtbot)
-    layer = viewer.layers["discs MMT"]
+    layer = viewer.layers["discs · MMT classes"]
     most = widget.results.n_labels.maximum()
     assert most > 2
     widget.results.n_labels.setValue(2)
@@ -321,7 +322,7 @@ def test_a_failing_run_says_why_and_the_window_lives_on(
     viewer.add_image(two_discs, name="discs")
     widget.panel.run_button.click()
     finish(widget, qtbot)
-    assert "discs MMT" in viewer.layers
+    assert "discs · MMT classes" in viewer.layers
 
 
 def test_a_killed_process_is_reported(viewer, widget, qtbot, two_discs, monkeypatch):
@@ -354,4 +355,4 @@ def test_the_copied_script_repeats_the_run(viewer, widget, qtbot, two_discs, mon
     names: dict = {}
     exec(compile(script, "script", "exec"), names)
     np.testing.assert_array_equal(names["labels"], expected)
-    assert viewer.layers[-1].name == "labels"
+    assert viewer.layers[-1].name == "it's discs · MMT classes [1]"

@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.channel_axis import pixel_of, taken_in
 from napari_mmtseg._napari.run_panel import duration
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Job, Shown
@@ -66,6 +67,7 @@ def parting(
     """
     layers, axes = origin.layers, origin.axes
     planes = napari_layers.outline(layers, axes)
+    found = taken_in(found, axes)
     if planes.shape != found.clusters.shape:
         raise ValueError(
             f"{layers[0].name} has another shape than when it was segmented: press Run again"
@@ -80,7 +82,7 @@ def parting(
         model=replace(found.model, method=method),
         mask=origin.mask,
         found=replace(found, uncertainty=None, objects=None),
-        at=at,
+        at=at if at is None else pixel_of(at, axes),
     )
 
 

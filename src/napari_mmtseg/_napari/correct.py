@@ -186,12 +186,12 @@ class CorrectWidget(QWidget):
         self.status.setText(f"{', '.join(map(str, numbers))}: {done}. Ctrl+Z takes it back.")
 
     def _place(self, event: Any) -> list[int | None]:
-        """Return the point in time of an event, and None for the axes of a frame."""
+        """Return the frame of an event: its point in time, and None for the axes of the frame."""
         layer, axes = self._layer, self.picker.label_axes
         at = layer.world_to_data(event.position)
         sizes = napari_layers.data_of(layer).shape
         return [
-            int(np.clip(round(at[i]), 0, sizes[i] - 1)) if axis == "T" else None
+            int(np.clip(round(at[i]), 0, sizes[i] - 1)) if axis in "TC" else None
             for i, axis in enumerate(axes)
         ]
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_mmtseg.methods.refining import PRESET_OF
 from napari_mmtseg.settings import Method
 
 
@@ -16,22 +17,15 @@ class _Goal(NamedTuple):
 
     title: str
     says: str
-    preset: str
-    """The settings that suit it, where a method has them."""
 
 
 GOALS = {
     "objects": _Goal(
         "Objects",
         "Each nucleus, cell or grain by itself, to count and measure; the background stays empty.",
-        "nuclei",
     ),
-    "areas": _Goal(
-        "Areas", "Each connected area by itself, such as a gland or a layer of tissue.", "areas"
-    ),
-    "classes": _Goal(
-        "Classes", "One label for each kind of thing, wherever it is in the image.", "default"
-    ),
+    "areas": _Goal("Areas", "Each connected area by itself, such as a gland or a layer of tissue."),
+    "classes": _Goal("Classes", "One label for each kind of thing, wherever it is in the image."),
 }
 """For each value of the setting `output`."""
 
@@ -103,6 +97,6 @@ def settings_for(now: Method, output: str) -> Method:
 
 
 def _suited(method: type[Method], output: str) -> Method:
-    preset = GOALS[output].preset
+    preset = PRESET_OF[output]
     changes: dict[str, Any] = {"output": output}
     return method.preset(preset if preset in method.presets else "default", **changes)

@@ -10,8 +10,10 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.picker import ImagePicker
+from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg._napari.worker import Done, Grouped, Job
@@ -28,6 +30,8 @@ class _Run(NamedTuple):
     layers: list[Image]
     axes: str
     objects: Labels
+    shape: tuple[int, ...]
+    """Of the objects."""
     method: ObjectIIC
     placed: dict[str, Any]
 
@@ -69,8 +73,9 @@ class GroupWidget(JobWidget):
             return problem
         if objects is None:
             return "Choose a Labels layer of objects; MMT makes one: look for objects there."
-        shape = napari_layers.shape_of(self.picker.chosen(), self.picker.chosen_axes())
-        if objects.data.shape != shape:
+        layers, axes = self.picker.chosen(), self.picker.chosen_axes()
+        shape = napari_layers.shape_of(layers, axes)
+        if narrowed(objects.data, axes).shape != shape:
             return (
                 f"The objects have shape {objects.data.shape}, the image without channels {shape}: "
                 "choose layers of the same size."
@@ -109,13 +114,14 @@ class GroupWidget(JobWidget):
         objects = self.objects.layer
         try:
             napari_layers.check_memory(layers, axes, uncertainty=False)
-            image, taken = napari_layers.take(layers, axes), self.objects.take()
+            image, taken = napari_layers.take(layers, axes), self.objects.take(layers[0], axes)
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
         source_axes = napari_layers.axes_of(layers, axes)
         placed = napari_layers.placement(objects, "Y" * objects.ndim)
-        self._run = _Run(layers, source_axes, objects, method, placed)
+        shape = tuple(objects.data.shape)
+        self._run = _Run(layers, source_axes, objects, shape, method, placed)
         self.panel.start(Job(image, source_axes, method, objects=taken))
 
     def _show(self, done: Done) -> None:
@@ -123,7 +129,10 @@ class GroupWidget(JobWidget):
         if run is None or not isinstance(result, Grouped):
             return
         labels, groups = result.labels, result.groups
-        record = napari_layers.provenance(run.method, run.layers, run.axes, done.seconds)
+        record = record_of(run.method, run.layers, run.axes, done.seconds)
+        if labels.ndim < len(run.shape):  # they have an axis of channels
+            at = run.axes.index("C")
+            labels = np.repeat(np.expand_dims(labels, at), run.shape[at], axis=at)
         layer = Labels(
             labels,
             name=f"{run.objects.name} groups",
@@ -132,7 +141,7 @@ class GroupWidget(JobWidget):
             **run.placed,
         )
         run.objects.features = with_groups(run.objects.features, groups)
-        self.viewer.add_layer(layer)
+        napari_layers.show(self.viewer, layer)
         counts = np.bincount(groups.groups)[1:]
         self.panel.say(f"{len(groups.ids)} objects in groups of {', '.join(map(str, counts))}.")
 

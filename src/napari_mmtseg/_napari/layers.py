@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,13 @@ from numpy.typing import NDArray
 
 from napari_mmtseg import memory
 from napari_mmtseg._napari import sources
-from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.channel_axis import widened
+from napari_mmtseg._napari.colouring import DOUBT, highest
+from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg._napari.placing import lies_on
+from napari_mmtseg._napari.placing import placement as placement
+from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.arrays import Frames, is_lazy
@@ -27,9 +30,8 @@ from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
 from napari_mmtseg.stores import open_image
 
-METADATA_KEY = "napari-mmtseg"
-_OBJECTS_OPACITY = 0.6
-_LARGEST_PLANE = 2**26
+_OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
+"""Areas and classes cover the image whole, which is to be seen beneath."""
 UNITLESS = ("pixel", "dimensionless")
 
 
@@ -42,7 +44,12 @@ def axes_choices(layer: Image) -> list[str]:
     named = [str(label)[:1].upper() for label in layer.axis_labels]
     if len(set(named)) == len(named) and set(named) <= set("TZCYX") and named[-2:] == ["Y", "X"]:
         return ["".join(named)]
-    before = {0: [""], 1: ["Z", "T", "C"], 2: ["TZ", "ZC", "CZ", "TC", "CT"], 3: ["TZC", "TCZ"]}
+    before = {
+        0: [""],
+        1: ["Z", "T", "C"],
+        2: ["TZ", "ZC", "CZ", "TC", "CT", "ZT"],
+        3: ["TZC", "TCZ", "ZTC", "ZCT", "CTZ", "CZT"],
+    }
     return [sliders + "YX" for sliders in before.get(layer.ndim - 2, [])]
 
 
@@ -58,6 +65,27 @@ def levels_of(layer: Image | Labels) -> list[Any]:
     return [getattr(one, "__wrapped__", one) for one in levels]
 
 
+@contextmanager
+def unlooked(viewer: Any) -> Iterator[None]:
+    """Keep napari from looking up what is under the mouse while layers come and go.
+
+    In 3D that fails where the mouse has not moved since 2D, and whoever adds a layer hears of it.
+    """
+    over = viewer.mouse_over_canvas
+    if viewer.dims.ndisplay == 3:
+        viewer.mouse_over_canvas = False
+    try:
+        yield
+    finally:
+        viewer.mouse_over_canvas = over
+
+
+def show(viewer: Any, layer: Any) -> None:
+    """Add a layer to the viewer."""
+    with unlooked(viewer):
+        viewer.add_layer(layer)
+
+
 def check(layers: Sequence[Image], axes: str) -> None:
     """Say what is wrong with taking these layers together, without reading their pixels.
 
@@ -67,11 +95,23 @@ def check(layers: Sequence[Image], axes: str) -> None:
         If one cannot be segmented, or if several cannot be channels of one image.
     """
     for layer in layers:
+        if layer.ndim > 5:
+            raise ValueError(
+                f"{layer.name} has {layer.ndim} axes, and up to five can be used, T, Z, C, Y and "
+                "X: open a part of it as a layer, such as viewer.add_image(layer.data[0])"
+            )
         Frames(data_of(layer), axes + "S" if layer.rgb else axes)
     shapes = {one.name: tuple(int(n) for n in data_of(one).shape[: one.ndim]) for one in layers}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
+    for other in layers[1:]:
+        if not lies_on(other, layers[0]):
+            raise ValueError(
+                f"{layers[0].name} and {other.name} have one shape but lie elsewhere or differ in "
+                "scale, so their pixels do not belong together; untick one, or give both one "
+                "scale and translate"
+            )
     if len(layers) > 1 and "C" in axes:
         raise ValueError("Images taken together become channels, so C cannot be one of their axes")
 
@@ -103,22 +143,6 @@ def take(layers: Sequence[Image], axes: str) -> Source:
 def are_lazy(layers: Sequence[Image]) -> bool:
     """Tell whether what `take` gives is labelled piece by piece."""
     return any(is_lazy(data_of(one)) for one in layers)
-
-
-def check_planes(layers: Sequence[Image], axes: str) -> None:
-    """Refuse lazy images whose planes are too large to be looked at whole.
-
-    Raises
-    ------
-    ValueError
-    """
-    pixels = prod(shape_of(layers, axes)[-2:])
-    if pixels > _LARGEST_PLANE:
-        raise ValueError(
-            f"The planes of {layers[0].name} have {pixels / 1e6:.0f} Mpixel, and up to "
-            f"{_LARGEST_PLANE / 1e6:.0f} can be looked at: take a crop or a coarser level, or "
-            "label all of it in Python and write it to OME-Zarr (see 'Large and lazy images')"
-        )
 
 
 def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> None:
@@ -204,31 +228,6 @@ def pixel_width(layer: Image | Labels, axes: str) -> tuple[float, str] | None:
     return min(sizes), f"{unit:~}"
 
 
-def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
-    """Return the keywords that put a result where its image is: transforms, units and axis labels.
-
-    Axes left out of the result (channels) are left out of each.
-    """
-    kept = [i for i, axis in enumerate(axes) if axis != "C"]
-    rotate = np.atleast_2d(layer.rotate)
-    if rotate.size == 1 or rotate.shape[0] != layer.ndim:
-        rotate = _as_matrix(layer.rotate, layer.ndim)
-    shear = np.eye(layer.ndim)
-    shear[np.triu_indices(layer.ndim, 1)] = layer.shear
-    affine = np.asarray(layer.affine.affine_matrix)
-    both = np.ix_(kept, kept)
-    corner = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
-    return {
-        "scale": np.asarray(layer.scale)[kept],
-        "translate": np.asarray(layer.translate)[kept],
-        "rotate": rotate[both],
-        "shear": shear[both][np.triu_indices(len(kept), 1)],
-        "affine": affine[corner],
-        "units": tuple(layer.units[i] for i in kept),
-        "axis_labels": tuple(layer.axis_labels[i] for i in kept),
-    }
-
-
 def features(labels: NDArray[np.integer]) -> pd.DataFrame:
     """Count the pixels of each label; see `counts_table`."""
     return counts_table(*counted(labels), labels.size)
@@ -239,7 +238,7 @@ def counts_table(present: NDArray[np.int64], pixels: NDArray[np.int64], size: in
     return pd.DataFrame({"index": present, "pixels": pixels, "share": pixels / size})
 
 
-def sample_features(labels: LazyLabels) -> pd.DataFrame:
+def sample_features(labels: Labelled) -> pd.DataFrame:
     """Return the share of each label in the sample that the training ended with."""
     pixels = np.bincount(labels.label_of, weights=labels.order.model.sizes)
     present = np.unique(labels.label_of)
@@ -247,26 +246,10 @@ def sample_features(labels: LazyLabels) -> pd.DataFrame:
     return pd.DataFrame({"index": present, "share in sample": share})
 
 
-def provenance(
-    method: Method, layers: Sequence[Image], axes: str, seconds: float
-) -> dict[str, Any]:
-    """Record how a result was made: settings, seed, versions, image, axes and time taken."""
-    packages = ("napari-mmtseg", "napari", "torch", "numpy", "scikit-image")
-    return {
-        METADATA_KEY: {
-            "settings": method.to_dict(),
-            "image": [layer.name for layer in layers],
-            "axes": axes,
-            "seconds": round(seconds, 3),
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {"python": platform.python_version()}
-            | {name: _version(name) for name in packages},
-        }
-    }
-
-
 def kind_of(layer: Any) -> str:
     """Return what a Labels layer of this plugin's holds: an output, "groups" or "training".
+
+    The last one is said of all layers that are no results.
 
     Returns
     -------
@@ -274,7 +257,7 @@ def kind_of(layer: Any) -> str:
         "" for a layer that the user has opened or made.
     """
     record = layer.metadata.get(METADATA_KEY, {})
-    if "training" in record:
+    if "training" in record or "disagreement" in record:
         return "training"
     settings = record.get("settings")
     if settings is None:
@@ -297,10 +280,14 @@ def earlier(layers: Sequence[Any], record: dict[str, Any]) -> list[Any]:
 
 
 def result_name(layers: Sequence[Image], method: Method) -> str:
-    """Return what to call a result: what it was made from, by which method, and objects so."""
+    """Return what to call a result: what it was made from, by which method, and what it shows."""
     image = " + ".join(one.name for one in layers)
-    of_objects = output_of(method) == "objects"
-    return f"{image} · {method.title} objects" if of_objects else f"{image} {method.title}"
+    return f"{image} · {method.title} {shows(method)}"
+
+
+def shows(method: Method) -> str:
+    """Return what the labels of a method are: classes, areas or objects."""
+    return output_of(method) if method.trains else "areas"
 
 
 def result_layers(
@@ -317,18 +304,17 @@ def result_layers(
         name=name,
         features=counts_table(present, pixels, labels.size),
         metadata=metadata,
+        opacity=_OPACITY[shows(result.method)],
         **placed,
     )
-    if result.objects is not None:
-        layer.opacity = _OBJECTS_OPACITY
     if result.uncertainty is None:
         return layer, None
     return layer, uncertainty_layer(result.uncertainty, name, placed, metadata)
 
 
-def saved_layer(path: str, colormap: Any, placed: dict[str, Any]) -> Labels:
-    """Make the layer of labels that were written to OME-Zarr."""
-    levels = list(open_image(path).levels)
+def saved_layer(path: str, axes: str, colormap: Any, placed: dict[str, Any]) -> Labels:
+    """Make the layer of labels that were written to OME-Zarr, of an image of some axes."""
+    levels = [widened(level, axes) for level in open_image(path).levels]
     several = len(levels) > 1
     return Labels(
         levels if several else levels[0],
@@ -348,10 +334,10 @@ def uncertainty_layer(
         uncertainty,
         name=f"{name} uncertainty",
         rgb=False,
-        multiscale=False,
-        colormap="inferno",
-        contrast_limits=(0, 1),
-        blending="additive",
+        multiscale=isinstance(uncertainty, list),
+        colormap=DOUBT,
+        contrast_limits=(0, highest(uncertainty)),
+        blending="translucent",
         metadata=metadata,
         **placed,
     )
@@ -362,17 +348,3 @@ def _factor(unit: Any, other: Any) -> float:
     if str(unit) == str(other) or {str(unit), str(other)} & set(UNITLESS):
         return 1.0
     return float((1 * unit).to(other).magnitude)
-
-
-def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:
-    matrix = np.eye(ndim)
-    inner = np.atleast_2d(np.asarray(rotate, float))
-    matrix[-len(inner) :, -len(inner) :] = inner
-    return matrix
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

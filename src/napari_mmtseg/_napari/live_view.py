@@ -58,14 +58,16 @@ class LiveView:
         )
         self._layer.editable = False
         active = self._viewer.layers.selection.active
-        self._viewer.add_layer(self._layer)
-        if active is not None:
-            self._viewer.layers.selection.active = active
+        with napari_layers.unlooked(self._viewer):
+            self._viewer.add_layer(self._layer)
+            if active is not None:
+                self._viewer.layers.selection.active = active
 
     def drop(self) -> None:
         """Remove the layer, unless the user has changed it."""
         if self._layer is not None and self._is_ours(self._layer):
-            self._viewer.layers.remove(self._layer)
+            with napari_layers.unlooked(self._viewer):
+                self._viewer.layers.remove(self._layer)
         self._layer = None
 
     def _is_ours(self, layer: Labels) -> bool:

@@ -15,6 +15,7 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.objects_picker import ObjectsPicker
 from napari_mmtseg._napari.pointing import clicked_value, forget, go_to, listen
 from napari_mmtseg._napari.sources import Source, take
@@ -106,12 +107,12 @@ class MeasureWidget(QWidget):
         sizes = spacing or (1.0,) * len(self.picker.frame_axes)
         try:
             # As they are now; what is not in memory is read in the thread.
-            labels = take(napari_layers.data_of(layer), layer.name)
+            labels = take(narrowed(napari_layers.data_of(layer), axes), layer.name)
             pixels = None if image is None else take(napari_layers.data_of(image), image.name)
         except MemoryError as error:
             self.status.setText(words_for(error))
             return
-        all_axes = axes if image is None else self.picker.image_axes()
+        all_axes = axes.replace("C", "") if image is None else self.picker.image_axes()
         self._under_way, self.running = _Run(layer, axes, sizes), True
         self._refresh()
         self.status.setText("Measuring…")
@@ -195,7 +196,11 @@ class MeasureWidget(QWidget):
         assert table is not None
         size = dict(zip("ZYX"[-len(run.sizes) :], run.sizes, strict=True))
         place = []
-        for axis in run.axes:
+        here = run.layer.world_to_data(self.viewer.dims.point)
+        for i, axis in enumerate(run.axes):
+            if axis == "C":
+                place.append(float(here[i]))
+                continue
             whole = {"T": "frame", "Z": "plane"}.get(axis, "")
             if whole in table:
                 place.append(float(table[whole][row]))

@@ -10,10 +10,11 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
 from napari_mmtseg._napari.goal import GoalChoice
 from napari_mmtseg._napari.preset_choice import PresetChoice
-from napari_mmtseg.finding import check_diameter
+from napari_mmtseg.finding import check_objects
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
@@ -28,6 +29,8 @@ class MethodPanel(QWidget):
         The method to begin with; with MMT, objects are looked for.
     """
 
+    form: SettingsForm
+    """The settings of the method chosen."""
     changed = Signal()
     method_changed = Signal()
 
@@ -35,6 +38,8 @@ class MethodPanel(QWidget):
         super().__init__(parent)
         self._first_output = "objects" if first is MMT else output_of(first())
         self._by_hand = False
+        self._left: dict[type[Method], Method] = {}
+        """The settings of methods that were chosen before."""
         self.goal = GoalChoice()
         self.method_choice = QComboBox()
         for row, (name, cls) in enumerate(METHODS.items()):
@@ -62,6 +67,12 @@ class MethodPanel(QWidget):
         """The method chosen."""
         return METHODS[self.method_choice.currentData()]
 
+    def show_method(self, method: Method) -> None:
+        """Choose a method and show its settings."""
+        self.method_choice.setCurrentIndex(self.method_choice.findData(type(method).__name__))
+        self._by_hand = True
+        self.form.show_method(method)
+
     def fit(self, layers: Sequence[Image]) -> None:
         """Look for classes in lazy images, unless the user has asked for something else."""
         if self._by_hand or not self.form.has_goal:
@@ -70,8 +81,8 @@ class MethodPanel(QWidget):
         if lazy and self.goal.value == self._first_output == "objects":
             self.form.look_for("classes")
             self.goal.say_why(
-                f"Chosen since {layers[0].name} is lazy: it is read piece by piece, and objects "
-                "need the whole of it."
+                f"Chosen since {layers[0].name} is lazy: classes of the plane in view are there "
+                "at once, objects take longer."
             )
         elif not lazy and self.goal.note:
             self.goal.say_why("")
@@ -94,13 +105,8 @@ class MethodPanel(QWidget):
         output = output_of(method)
         if not layers or output == "classes" or not method.trains:
             return ""
-        if napari_layers.are_lazy(layers):
-            return (
-                f"{output.capitalize()} of a lazy image are not known before all of it is "
-                f"labelled: press Classes above, or load {layers[0].name} into memory."
-            )
         try:
-            check_diameter(method, napari_layers.outline(layers, axes))
+            check_objects(method, napari_layers.outline(layers, axes))
         except ValueError as error:
             return f"{error}."
         return ""
@@ -112,14 +118,23 @@ class MethodPanel(QWidget):
     def _choose_method(self, output: str) -> None:
         cls = self.method_class
         old = self._form_place.takeAt(0)
+        if old is not None:
+            with contextlib.suppress(ValueError, TypeError):
+                left = self.form.method()
+                self._left[type(left)] = left
         if old is not None and old.widget() is not None:
             old.widget().hide()
             old.widget().deleteLater()
         self.form = SettingsForm(cls, self.goal)
+        preferred = preferences.preferred(self.form.method())
+        if preferred != self.form.method():
+            self.form.show_method(preferred)
         self.form.changed.connect(self._settings_changed)
         self._form_place.addWidget(self.form)
         self.goal.setVisible(self.form.has_goal)
         self.preset.offer(cls)
+        if cls in self._left:
+            self.form.show_method(self._left[cls])
         if self.form.has_goal:
             self.form.look_for(output)
 

@@ -10,9 +10,11 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_tiles import Level
 
 if TYPE_CHECKING:
     import napari
@@ -81,7 +83,7 @@ class ObjectsPicker(QWidget):
 
     @property
     def label_axes(self) -> str:
-        """The axes of the labels."""
+        """The axes of the labels; a C that is one pixel long may be among them."""
         return str(self.axes.currentText()) or "YX"
 
     @property
@@ -115,7 +117,7 @@ class ObjectsPicker(QWidget):
         layer = self.layer
         if layer is None:
             return "Open or make a Labels layer of objects first."
-        if isinstance(napari_layers.data_of(layer), LazyLabels):
+        if isinstance(napari_layers.data_of(layer), LazyLabels | Level):
             return (
                 f"{layer.name} is known only where you looked: save the result, and take the "
                 "layer that then appears."
@@ -190,15 +192,23 @@ class ObjectsPicker(QWidget):
 
 def _axes_choices(layer: Any) -> list[str]:
     """List the axes that labels can have, the likeliest first."""
-    choices = [one for one in napari_layers.axes_choices(layer) if "C" not in one]
+    shape = napari_layers.data_of(layer).shape
     record = layer.metadata.get(napari_layers.METADATA_KEY, {})
-    known = str(record.get("axes", "")).translate({ord(one): None for one in "CS"})
-    return [known] if known and len(known) == layer.ndim else choices
+    axes = str(record.get("axes", "")).replace("S", "")
+    known = dict.fromkeys([axes, axes.replace("C", "")])
+    for choices in (known, napari_layers.axes_choices(layer)):
+        fitting = [one for one in choices if len(one) == layer.ndim]
+        # Channels that a result has kept are one; see `channel_axis`.
+        fitting = [one for one in fitting if "C" not in one or shape[one.index("C")] == 1]
+        if fitting:
+            return fitting
+    return []
 
 
 def _image_axes(image: Any, labels: Any, axes: str) -> str:
     shape = tuple(napari_layers.data_of(image).shape[: image.ndim])
-    wanted = tuple(napari_layers.data_of(labels).shape)
+    wanted = tuple(narrowed(napari_layers.data_of(labels), axes).shape)
+    axes = axes.replace("C", "")
     if shape == wanted:
         return axes + "S" if image.rgb else axes
     places = [at for at in range(len(shape)) if shape[:at] + shape[at + 1 :] == wanted]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
+from napari_mmtseg._napari.regions import EVERYTHING, IN_VIEW, PLANE, Region, part_of
 
 if TYPE_CHECKING:
     import napari
 
+_MEANING = {"T": "time", "Z": "depth", "C": "channels"}
 _ROW = 22  # pixels, before napari's style is known
 _LAYER = Qt.ItemDataRole.UserRole
 
@@ -39,17 +41,32 @@ class ImagePicker(QWidget):
         self._axes_label = label_of("Axes", self.axes.toolTip())
         self._rows.addRow(label_of("Images", self.images.toolTip()), self.images)
         self._rows.addRow(self._axes_label, self.axes)
+        self.part = QComboBox()
+        self.part.addItems([EVERYTHING, IN_VIEW, PLANE])
+        self.part.setAccessibleName("Run on")
+        self.part.setToolTip(
+            "Try a part first: it is there sooner, and Run on all goes on with its model. For a "
+            "part of another shape draw it in a Shapes layer and choose that under Only where."
+        )
+        self._rows.addRow(label_of("Run on", self.part.toolTip()), self.part)
+        self.part.currentIndexChanged.connect(lambda: self.changed.emit())
         self._named: list[Image] = []
-        self.images.itemChanged.connect(self._images_changed)
+        self._by_hand = False
+        self.images.itemChanged.connect(self._tick_by_hand)
+        self._axes_by_hand = False
+        self.axes.activated.connect(self._name_axes)
         self.axes.currentIndexChanged.connect(lambda: self.changed.emit())
         events = viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered):
+        events.inserted.connect(self._take_new)
+        for event in (events.removed, events.reordered):
             event.connect(self._list)
+        viewer.layers.selection.events.active.connect(self._follow)
         self._list()
 
-    def add_guide(self, label: str, tooltip: str) -> LayerChoice:
-        """Add a choice of a Labels layer that may be left at none."""
-        choice = LayerChoice(self.viewer, none="none")
+    def add_guide(self, label: str, tooltip: str, *, shapes: bool = False) -> LayerChoice:
+        """Add a choice of a Labels layer, or of Shapes too, that may be left at none."""
+        kind = (Labels, Shapes) if shapes else Labels
+        choice = LayerChoice(self.viewer, none="none", kind=kind)
         choice.setToolTip(tooltip)
         choice.setAccessibleName(label)
         choice.currentIndexChanged.connect(lambda: self.changed.emit())
@@ -74,6 +91,12 @@ class ImagePicker(QWidget):
         """Return the axes of the first image, without its colours."""
         return str(self.axes.currentText())
 
+    def region(self) -> Region | None:
+        """Return the part of the images to run on; None for all of them."""
+        layers = self.chosen()
+        what = self.part.currentText()
+        return part_of(layers[0], self.chosen_axes(), what, self.viewer) if layers else None
+
     def problem(self) -> str:
         """Say why these images cannot be used, or return an empty string."""
         layers = self.chosen()
@@ -90,16 +113,43 @@ class ImagePicker(QWidget):
             return f"There is no image layer ({other} is of another kind): open an image."
         return "Open an image first, or take one from File > Open Sample > MMT Segmentation."
 
-    def _list(self) -> None:
-        layers = [
-            one
-            for one in reversed(self.viewer.layers)
-            if isinstance(one, Image) and napari_layers.METADATA_KEY not in one.metadata
+    def assumed(self) -> str:
+        """Say which axes were taken for what without anybody having said so."""
+        axes = self.chosen_axes()
+        if self._axes_by_hand or self.axes.count() < 2:
+            return ""
+        sizes = napari_layers.data_of(self.chosen()[0]).shape
+        said = [
+            f"{_MEANING[one]} ({n})" for one, n in zip(axes, sizes, strict=False) if one in _MEANING
         ]
+        return f"The sliders are taken for {' and '.join(said)}: choose under Axes if they are not."
+
+    def _tick_by_hand(self) -> None:
+        self._by_hand = True
+        self._images_changed()
+
+    def _take_new(self, event: Any) -> None:
+        """Take an image that is opened, unless several are ticked to be channels."""
+        if self._is_offered(event.value):
+            self._by_hand &= len(self.chosen()) > 1
+        self._list(event)
+
+    def _follow(self, event: Any) -> None:
+        """Take the image that is selected, until the user ticks."""
+        if self._is_offered(event.value) and not self._by_hand:
+            self._list()
+
+    def _is_offered(self, layer: Any) -> bool:
+        return isinstance(layer, Image) and napari_layers.METADATA_KEY not in layer.metadata
+
+    def _list(self, event: Any = None) -> None:
+        layers = [one for one in reversed(self.viewer.layers) if self._is_offered(one)]
         # Each access gives a new proxy of a layer: compare with ==, never by identity.
         ticked = [one for one in self.chosen() if one in layers]
+        active = self.viewer.layers.selection.active
+        if not self._by_hand and self._is_offered(active) and active in layers:
+            ticked = [active]
         if layers and not ticked:
-            active = self.viewer.layers.selection.active
             ticked = [active if active in layers else layers[0]]
         self.images.blockSignals(True)
         self.images.clear()
@@ -118,10 +168,15 @@ class ImagePicker(QWidget):
         self.images.setFixedHeight(rows * max(_ROW, self.images.sizeHintForRow(0)) + 8)
         self._images_changed()
 
+    def _name_axes(self) -> None:
+        self._axes_by_hand = True
+        self.changed.emit()
+
     def _images_changed(self) -> None:
         layers = self.chosen()
         choices = napari_layers.axes_choices(layers[0]) if layers else []
         if [self.axes.itemText(i) for i in range(self.axes.count())] != choices:
+            self._axes_by_hand = False
             self.axes.clear()
             self.axes.addItems(choices)
         for part in (self.axes, self._axes_label):

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
+from napari_mmtseg._napari.counting import label_of_pieces
 from napari_mmtseg._napari.numbers import counted
-from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.labelling import Segmentation, labelled
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Labels
 
@@ -27,15 +28,20 @@ class Recoloured(NamedTuple):
     """What was compared with the labels before."""
     untouched: bool
     """Whether it is the labels before."""
-    n_labels: int
     labels: Labels
     present: NDArray[np.int64]
     pixels: NDArray[np.int64]
     """Of each label that is present."""
+    label_of_piece: NDArray[np.int64] | None = None
+    """If the labels are numbers of pieces."""
+
+
+Table = NDArray[np.int64]
+"""The label of each cluster."""
 
 
 class Recolouring(QObject):
-    """Merges labels in a thread, for one number at a time."""
+    """Merges labels in a thread, by one table at a time."""
 
     made = Signal(object)
     """A `Recoloured`, or the MemoryError that there was instead."""
@@ -47,16 +53,16 @@ class Recolouring(QObject):
         self.busy = False
         self._ended.connect(self._tell)
 
-    def start(self, whole: Segmentation, data: Any, before: int, count: int) -> None:
+    def start(self, whole: Segmentation, data: Any, before: Table, after: Table) -> None:
         """Begin with `recoloured`; only if it is not busy."""
         self.busy = True
-        asked = (whole, data, before, count)
+        asked = (whole, data, before, after)
         threading.Thread(target=self._work, args=asked, daemon=True).start()
 
-    def _work(self, whole: Segmentation, data: Any, before: int, count: int) -> None:
+    def _work(self, whole: Segmentation, data: Any, before: Table, after: Table) -> None:
         made: Recoloured | MemoryError
         try:
-            made = recoloured(whole, data, before, count)
+            made = recoloured(whole, data, before, after)
         except MemoryError as error:
             made = error
         with contextlib.suppress(RuntimeError):  # the widget is gone
@@ -67,26 +73,29 @@ class Recolouring(QObject):
         self.made.emit(made)
 
 
-def recoloured(whole: Segmentation, data: Any, before: int, count: int) -> Recoloured:
-    """Merge the labels of a result that has a model.
+def recoloured(whole: Segmentation, data: Any, before: Table, after: Table) -> Recoloured:
+    """Give the clusters of a result other labels.
 
     Parameters
     ----------
     whole : Segmentation
     data : array-like
         A layer's labels, to be compared with those before.
-    before, count : int
-        The number of labels before, and that wanted.
+    before, after : (K,) int arrays
+        The label of each cluster before, and that wanted.
     """
     clusters = whole.clusters
     same = isinstance(data, np.ndarray) and data.shape == clusters.shape
     if output_of(whole.method) != "classes":  # pieces are not looked up
-        labels = whole.labels(count)
-        same = same and np.array_equal(data, whole.labels(before))
-        return Recoloured(whole, data, same, count, labels, *counted(labels))
+        made, shown = (
+            labelled(clusters, table, whole.method, whole.frame_axes) for table in (after, before)
+        )
+        same = same and np.array_equal(data, shown)
+        kinds = label_of_pieces(made, np.append(after, 0)[clusters])
+        return Recoloured(whole, data, same, made, *counted(made), kinds)
     tables = [
-        np.append(whole.model.label_of(n), 0).astype(np.int32)  # the last one is for cluster -1
-        for n in (before, count)
+        np.append(table, 0).astype(np.int32)  # the last one is for cluster -1
+        for table in (before, after)
     ]
     labels = np.empty(clusters.shape, np.int32)
     source, target = clusters.reshape(-1), labels.reshape(-1)
@@ -102,4 +111,4 @@ def recoloured(whole: Segmentation, data: Any, before: int, count: int) -> Recol
     pixels = np.bincount(place, weights=sizes).astype(np.int64)
     occurs = pixels > 0
     present = every[occurs].astype(np.int64)
-    return Recoloured(whole, data, same, count, labels, present, pixels[occurs])
+    return Recoloured(whole, data, same, labels, present, pixels[occurs])

@@ -1,339 +1,397 @@
-"""What can be done with a result: fewer labels, keep the model, apply it, copy the script."""
+"""What can be done with a result: its labels, its objects, how sure it is, and its model."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
-    QMessageBox,
-    QPushButton,
-    QSlider,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QCollapsible
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin
-from napari_mmtseg._napari.layer_choice import LayerChoice
-from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.applying import Applying, dress
+from napari_mmtseg._napari.counting import Counted, Counting, counting_of, groups_in
+from napari_mmtseg._napari.kept import Kept, keep, kept_of, results_of
+from napari_mmtseg._napari.labels_panel import LabelsPanel
+from napari_mmtseg._napari.library_window import LibraryWindow, as_png
 from napari_mmtseg._napari.measure import open_measure
+from napari_mmtseg._napari.model_panel import ModelPanel
 from napari_mmtseg._napari.objects_panel import ObjectsPanel
-from napari_mmtseg._napari.recolouring import Recoloured, Recolouring, recoloured
-from napari_mmtseg._napari.sources import take
-from napari_mmtseg._napari.storing import Save
-from napari_mmtseg._napari.words import words_for
+from napari_mmtseg._napari.recording import remember
+from napari_mmtseg._napari.remembering import Recalled, Remembering, restore
+from napari_mmtseg._napari.result import Result as Result
+from napari_mmtseg._napari.trust import TrustRow, add_above
 from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.labelling import Segmentation
-from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Model, load
 
 if TYPE_CHECKING:
     import napari
 
-_MODEL_FILES = "Models (*.safetensors)"
-_AT_ONCE = 2**20
-"""Pixels that are recoloured before the window goes on; more are left to a thread."""
-_YES = QMessageBox.StandardButton.Yes
-
-
-class Result(NamedTuple):
-    """A result in the viewer."""
-
-    layer: Labels
-    model: Model | None
-    placed: dict[str, Any]
-    about: dict[str, Any]
-    """What tells the image from others. JSON."""
-    origin: Origin
-    whole: Segmentation | None = None
-    lazy: LazyLabels | None = None
-    """One of the two."""
-
-    def save(self, path: str, *, overwrite: bool) -> Save:
-        """Make the job that writes the labels shown.
-
-        Raises
-        ------
-        MemoryError
-            If there is no room for a copy.
-        """
-        scale = tuple(float(one) for one in self.placed["scale"])
-        units = tuple(str(one) for one in self.placed["units"])
-        told = set(scale) != {1.0} or set(units) != {"pixel"}
-        place = {
-            "scale": scale if told else None,
-            "units": units,
-            "translate": tuple(float(one) for one in self.placed["translate"]),
-        }
-        axes = self.origin.axes.replace("C", "")
-        if self.lazy is not None:
-            order, label_of = self.lazy.order, self.lazy.label_of
-            shape = self.lazy.shape
-            return Save(path, overwrite, axes, shape, place, self.about, None, order, label_of)
-        labels = self.layer.data
-        return Save(
-            path, overwrite, axes, labels.shape, place, self.about, take(labels, self.layer.name)
-        )
+_SETTLED_MS = 400
+_EMPTY = "No result yet: press Run, or select one in the layer list."
 
 
 class ResultPanel(QWidget):
-    """A slider that merges labels at once, and the model behind the last result."""
+    """Shows the result whose layer is selected, or else the last one, and what can be done."""
 
     changed = Signal()
     save_wanted = Signal(str, bool)
     """The result is to be written to this path; whether what is there may be replaced."""
+    settings_wanted = Signal()
+    """The settings of the result are to be shown."""
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self.model: Model | None = None
-        self.result: Result | None = None
-        self._shown = 0  # labels
-        self._painted = False
-        self._recolouring = Recolouring(self)
-        self._recolouring.made.connect(self._take_merged)
-        self.n_labels = QSlider(Qt.Orientation.Horizontal)
-        self.n_labels.setAccessibleName("Number of labels")
-        self.n_labels.setToolTip("Merge labels that look alike, at once and without training.")
-        self._count = QLabel()
-        self._count.setMinimumWidth(56)
-        self._merging = QWidget()
-        row = QHBoxLayout(self._merging)
-        row.setContentsMargins(0, 0, 0, 0)
-        for part in (QLabel("Labels"), self.n_labels, self._count):
-            row.addWidget(part)
-        self._merging.hide()
-
+        self._kept: Kept | None = None
+        self._links = ExitStack()
+        self._applying = Applying(viewer, self)
+        self._counting = Counting(self)
+        self._remembering = Remembering(self)
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLED_MS)
+        self.empty = QLabel(_EMPTY)
+        self.empty.setEnabled(False)
+        self.empty.setWordWrap(True)
+        self.labels = LabelsPanel()
+        self.n_labels = self.labels.n_labels
+        self.trust = TrustRow(viewer)
         self.objects = ObjectsPanel(viewer)
-        self.objects.hide()
-
-        self.strokes = LayerChoice(viewer, results=False)
-        self.strokes.setAccessibleName("Strokes")
-        self.strokes.setToolTip("A Labels layer with a few strokes of each class.")
-        self.name_button = QPushButton("Name labels")
-        self.name_button.setToolTip(
-            "Label the ticked images with the model, each label taking the class that it meets "
-            "most in the strokes; nothing is trained."
-        )
-        self._naming = QWidget()
-        line = QHBoxLayout(self._naming)
-        line.setContentsMargins(0, 0, 0, 0)
-        for part in (QLabel("Strokes"), self.strokes, self.name_button):
-            line.addWidget(part, 1 if part is self.strokes else 0)
-        self._naming.hide()
-
         self.measure_button = QPushButton("Measure objects")
         self.measure_button.setToolTip("List the result's objects with their sizes and shapes.")
-        self.measure_button.hide()
-        self.store_button = QPushButton("Save result…")
-        self.store_button.setToolTip(
-            "Write the labels to OME-Zarr, block by block. If that is stopped or killed, saving "
-            "under the same name goes on with it."
-        )
-        self.save_button = QPushButton("Save model…")
-        self.save_button.setToolTip("Keep what was learned in a file, to label other images with.")
-        self.load_button = QPushButton("Load model…")
-        self.load_button.setToolTip("Take a model from a file.")
-        self.apply_button = QPushButton("Apply model")
-        self.apply_button.setToolTip("Label the ticked images with the model, without training.")
-        self.copy_button = QPushButton("Copy as Python")
-        self.copy_button.setToolTip("Put the script that repeats this run on the clipboard.")
-        self.model_text = QLabel("No model yet: run, or load one.")
-        self.model_text.setWordWrap(True)
-        inner = QWidget()
-        rows = QVBoxLayout(inner)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.addWidget(self.model_text)
-        for buttons in (
-            (self.save_button, self.store_button),
-            (self.load_button, self.apply_button, self.copy_button),
-        ):
-            line = QHBoxLayout()
-            for button in buttons:
-                line.addWidget(button)
-            rows.addLayout(line)
-        self.keep = QCollapsible("Model and script")
-        self.keep.addWidget(inner)
+        self.models = ModelPanel(viewer)
+        self.strokes = self.models.strokes
+        self.name_button, self.apply_button = self.models.name_button, self.models.apply_button
+        self.save_button, self.load_button = self.models.save_button, self.models.load_button
+        self.store_button, self.copy_button = self.models.store_button, self.models.copy_button
+        self.model_text, self.keep = self.models.text, self.models.keep
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._merging)
-        column.addWidget(self.objects)
-        column.addWidget(self.measure_button)
-        column.addWidget(self._naming)
-        column.addWidget(self.keep)
-        self.n_labels.valueChanged.connect(self._merge)
-        self.measure_button.clicked.connect(self._measure)
-        self.strokes.currentIndexChanged.connect(lambda: self.changed.emit())
-        self.save_button.clicked.connect(self._ask_and_save)
-        self.store_button.clicked.connect(self._ask_and_store)
-        self.load_button.clicked.connect(self._ask_and_load)
+        column.setSpacing(6)
+        parts = (self.empty, self.labels, self.trust, self.objects, self.measure_button)
+        for part in (*parts, self.models):
+            column.addWidget(part)
+        for part in parts[1:]:
+            part.hide()
+        self._connect()
+        self._follow()
+        if self._kept is None and results_of(viewer.layers):
+            self._turn_to(results_of(viewer.layers)[-1])
+        for layer in viewer.layers:
+            self._remembering.look_for(layer)
 
-    def show_result(self, result: Result) -> None:
-        """Offer what can be done with a new result."""
-        self.result, model = result, result.model
-        self.measure_button.setVisible(result.lazy is None)
-        of_objects = result.whole is not None and result.whole.objects is not None
-        self.objects.setVisible(of_objects)
-        if of_objects and model is not None:
-            self.objects.show_model(model, result.layer, result.origin.pixel)
-            self._watch(result.layer)
-        if model is None:
-            self._merging.hide()
-            self.changed.emit()
-            return
-        shown = self._shown = len(np.unique(model.label_of()))
-        self._merging.setVisible(model.n_clusters > 2 and not of_objects)
-        self.n_labels.blockSignals(True)
-        self.n_labels.setRange(min(2, model.n_clusters), model.n_clusters)
-        self.n_labels.setValue(shown)
-        self.n_labels.blockSignals(False)
-        self._count.setText(f"{shown} of {model.n_clusters}")
-        self._take(model, f"from {result.layer.name}")
+    def _connect(self) -> None:
+        self._applying.applied.connect(self._note_applied)
+        self._counting.made.connect(self._take_counted)
+        self._remembering.found.connect(self._take_recalled)
+        self._settled.timeout.connect(self._count)
+        self.labels.stepped.connect(self._apply)
+        self.labels.turned.connect(self._turn)
+        self.labels.table.chosen.connect(self._point_out)
+        self.measure_button.clicked.connect(self._measure)
+        self.models.strokes_changed.connect(self.changed)
+        self.models.library_button.clicked.connect(self.open_library)
+        self.models.settings_button.clicked.connect(self.settings_wanted)
+        self.models.save_wanted.connect(self._save_model)
+        self.models.store_wanted.connect(self.save_wanted)
+        self.models.load_wanted.connect(self.load_model)
+        layers = self.viewer.layers
+        layers.selection.events.active.connect(self._follow)
+        layers.events.removed.connect(self._note_removal)
+        layers.events.inserted.connect(self._look_for)
+        self.destroyed.connect(self._links.close)
+
+    @property
+    def result(self) -> Result | None:
+        """The result that is shown."""
+        layer = None if self._kept is None else self._kept.layer
+        if self._kept is None or layer is None:
+            return None
+        return self._kept.result._replace(layer=layer)
+
+    def show_result(self, result: Result, doubt: Any = None) -> None:
+        """Offer what can be done with a new result.
+
+        Parameters
+        ----------
+        result : Result
+        doubt : napari Image, optional
+            Its uncertainty, to be added above its labels without being seen.
+        """
+        kept = keep(result)
+        if doubt is not None:
+            doubt.visible = False
+            kept.beside["doubt"] = doubt
+            add_above(self.viewer, doubt, result.layer)
+        if kept.label_of_piece is None:  # otherwise names wait until pieces are counted
+            dress(kept, result.layer)
+        self._turn_to(result.layer)
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Save the model behind the last result, or the one that was loaded."""
-        if self.model is not None:
-            self.model.save(path, overwrite=overwrite)
+        """Save the model behind the result shown, or the one that was loaded."""
+        model = self.told_model()
+        if model is not None:
+            model.save(path, overwrite=overwrite)
             show_info(f"Saved {Path(path).name}.")
+
+    def _save_model(self, path: str) -> None:
+        try:
+            self.save_model(path, overwrite=True)  # the dialog has asked whether to replace it
+        except (OSError, ValueError) as error:
+            show_error(f"The model could not be saved: {error}")
+
+    def told_model(self) -> Model | None:
+        """Return the model, with the labels and names of the result shown if it is of that."""
+        kept = self._kept
+        if kept is None or kept.result.model is not self.model:
+            return self.model
+        told = kept.told_model()
+        if told is not self.model and kept.layer is not None:
+            remember(told, {"made": kept.layer.metadata[napari_layers.METADATA_KEY]})
+        return told
 
     def load_model(self, path: str | Path) -> None:
         """Take a model from a file, to apply it."""
         try:
-            self._take(load(path), f"from {Path(path).name}")
+            model = load(path)
+            remember(model, {"file": str(Path(path).resolve())})
+            self.take_model(model, f"from {Path(path).name}")
         except (OSError, ValueError) as error:
             show_error(str(error))
 
-    def _take(self, model: Model | None, origin: str) -> None:
-        if model is None:
-            return
+    def take_model(self, model: Model, origin: str) -> None:
+        """Take a model, to apply it."""
         self.model = model
-        # Strokes name kinds of things, and objects are of one kind.
-        self._naming.setVisible(model.n_clusters > 1 and output_of(model.method) != "objects")
-        self.model_text.setText(f"{model.method.title}, {model.n_clusters} labels, {origin}.")
+        self.models.show_model(model, origin)
         self.changed.emit()
-
-    def _merge(self, count: int) -> None:
-        result = self.result
-        if result is None or result.model is None:
-            return
-        self._count.setText(f"{count} of {self.n_labels.maximum()}")
-        if result.lazy is not None:
-            result.lazy.relabel(result.model.label_of(count))
-            result.layer.refresh(extent=False)
-            result.layer.features = napari_layers.sample_features(result.lazy)
-            self._note(result, result.layer, count)
-            return
-        assert result.whole is not None
-        if self._recolouring.busy:
-            return  # which looks at the slider when it is done
-        asked = (result.whole, result.layer.data, self._shown, count)
-        if result.whole.clusters.size <= _AT_ONCE:
-            self._show_merged(result, recoloured(*asked))
-            return
-        self._watch(result.layer)
-        self._recolouring.start(*asked)
-
-    def _note(self, result: Result, layer: Labels, count: int) -> None:
-        """Remember how many labels a layer shows."""
-        record = layer.metadata[napari_layers.METADATA_KEY]
-        layer.metadata[napari_layers.METADATA_KEY] = record | {"n_labels": count}
-        self.result, self._shown = result._replace(layer=layer), count
-
-    def _show_merged(self, result: Result, made: Recoloured) -> None:
-        layer = result.layer
-        same = made.untouched and layer.data is made.data
-        if same and layer in self.viewer.layers:
-            layer.data = made.labels
-        else:  # removed, or painted on: what the user made stays as it is
-            placed, metadata = result.placed, dict(layer.metadata)
-            layer = Labels(made.labels, name=layer.name, metadata=metadata, **placed)
-            self.viewer.add_layer(layer)
-        size = made.labels.size
-        layer.features = napari_layers.counts_table(made.present, made.pixels, size)
-        self._note(result, layer, made.n_labels)
-
-    def _take_merged(self, made: Recoloured | MemoryError) -> None:
-        """Show labels that were merged in the thread, unless there is another result by now."""
-        if isinstance(made, MemoryError):
-            show_error(words_for(made))
-            return
-        if self.result is not None and self.result.whole is made.whole:
-            untouched = made.untouched and not self._painted
-            self._show_merged(self.result, made._replace(untouched=untouched))
-        if self.n_labels.value() != self._shown:
-            self._merge(self.n_labels.value())
 
     def show_parted(self, whole: Segmentation, shown: Shown, origin: Origin) -> None:
         """Show objects that were found anew, in the same layer unless it was changed by hand."""
-        result = self.result
-        if result is None or result.whole is None:
+        known = [kept_of(one) for one in results_of(self.viewer.layers)]
+        same = [one for one in known if one is not None and one.is_of(whole)]
+        kept = same[0] if same else self._kept
+        layer = None if kept is None else kept.layer
+        if kept is None or layer is None:
             return
-        layer = result.layer
         record = layer.metadata[napari_layers.METADATA_KEY] | {
             "settings": whole.method.to_dict(),
             "object_at": origin.at,
         }
         metadata = layer.metadata | {napari_layers.METADATA_KEY: record}
-        if layer in self.viewer.layers and not self._painted:
+        if layer in self.viewer.layers and not kept.painted:
             layer.metadata, layer.data = metadata, shown.labels
         else:
             layer.visible = False
-            made = napari_layers.result_layers(whole, shown, layer.name, result.placed, metadata)
-            layer = self.viewer.add_layer(made[0])
+            placed = kept.result.placed
+            made = napari_layers.result_layers(whole, shown, layer.name, placed, metadata)
+            layer = made[0]
+            napari_layers.show(self.viewer, layer)
         layer.features = napari_layers.counts_table(*shown[1:], shown.labels.size)
-        self.show_result(
-            result._replace(layer=layer, model=whole.model, whole=whole, origin=origin)
-        )
+        changes = {"layer": layer, "model": whole.model, "whole": whole, "origin": origin}
+        self.show_result(kept.result._replace(**changes))
+
+    def _turn_to(self, layer: Labels | None) -> None:
+        """Show what is known of a layer."""
+        self._links.close()
+        self._settled.stop()
+        kept = self._kept = kept_of(layer)
+        self.empty.setVisible(kept is None)
+        results = results_of(self.viewer.layers)
+        place = (results.index(layer), len(results)) if layer in results else (0, 1)
+        self.labels.show_result(kept, "" if layer is None else layer.name, place)
+        self.trust.show_result(kept)
+        self.measure_button.setVisible(kept is not None and kept.kind in ("objects", "areas"))
+        whole = None if kept is None else kept.result.whole
+        of_objects = whole is not None and whole.objects is not None
+        self.objects.setVisible(of_objects)
+        if kept is None or layer is None:
+            self.changed.emit()
+            return
+        model, origin = kept.result.model, kept.result.origin
+        if of_objects and model is not None:
+            self.objects.show_model(model, layer, origin.pixel)
+        self._watch(layer)
+        self._regroup(kept)
+        if kept.counted is None:
+            self._count()
+        if model is None:
+            self.changed.emit()
+        else:
+            self.take_model(model, f"from {layer.name}")
+
+    def _follow(self) -> None:
+        """Turn to the result that is selected in the list of layers."""
+        kept = kept_of(self.viewer.layers.selection.active)
+        if kept is not None and kept is not self._kept:
+            self._turn_to(kept.layer)
+
+    def _turn(self, step: int) -> None:
+        """Show an earlier or later result in the place of this one."""
+        result, results = self.result, results_of(self.viewer.layers)
+        if result is None or result.layer not in results:
+            return
+        at = results.index(result.layer) + step
+        if 0 <= at < len(results):
+            result.layer.visible = False
+            results[at].visible = True
+            self.viewer.layers.selection.active = results[at]
+            self._follow()
+
+    def _note_removal(self) -> None:
+        layer = None if self._kept is None else self._kept.layer
+        if self._kept is not None and (layer is None or layer not in self.viewer.layers):
+            left = results_of(self.viewer.layers)
+            self._turn_to(left[-1] if left else None)
+
+    def _look_for(self, event: Any) -> None:
+        self._remembering.look_for(event.value)
+
+    def _take_recalled(self, recalled: Recalled) -> None:
+        """Take a layer that was opened for the result that it is."""
+        if recalled.layer not in self.viewer.layers:
+            return
+        kept = restore(recalled, [one for one in self.viewer.layers if isinstance(one, Image)])
+        if kept is not None and kept.layer is not None:
+            dress(kept, kept.layer)
+            self._turn_to(kept.layer)
+
+    def _remember(self, kept: Kept) -> None:
+        if kept.layer is not None:
+            self._remembering.note(kept, kept.layer, kept.told_model())
+
+    def _apply(self) -> None:
+        kept = self._kept
+        layer = None if kept is None else kept.layer
+        if kept is not None and layer is not None:
+            self._applying.apply(kept, layer)
+
+    def _note_applied(self, layer: Any) -> None:
+        kept = kept_of(layer)
+        if kept is not None:
+            self._remember(kept)
+        if kept is self._kept:
+            self.labels.refresh()
+        else:  # what was painted on stays, and this one is beside it
+            self._turn_to(layer)
+        self.changed.emit()
+
+    def _count(self) -> None:
+        kept = self._kept
+        layer = None if kept is None else kept.layer
+        work = None if kept is None or layer is None else counting_of(kept, layer)
+        if work is not None:
+            self._counting.ask(kept, work)
+
+    def _take_counted(self, kept: Kept, counted: Counted | None) -> None:
+        layer = kept.layer
+        if counted is None or layer is None:
+            return
+        kept.counted = counted
+        dress(kept, layer)
+        self._remember(kept)
+        if kept is self._kept:
+            self.labels.refresh()
 
     def _watch(self, layer: Labels) -> None:
-        """Note from now on whether a layer is changed by hand."""
-        self._painted = False
+        """Follow what the user does to a layer."""
         events = layer.events
-        for event in (events.paint, events.labels_update, events.data):
-            event.connect(self._note_painting)
+        for event, react in (
+            (events.paint, self._note_painting),
+            (events.labels_update, self._note_painting),
+            (events.data, self._note_painting),
+            (events.features, self._note_features),
+            (events.colormap, self._note_colours),
+            (events.name, self._note_name),
+            (events.selected_label, self._note_choice),
+        ):
+            event.connect(react)
+            self._links.callback(event.disconnect, react)
 
     def _note_painting(self, event: Any) -> None:
-        self._painted = True
+        kept = self._kept
+        if kept is None or kept.ours:
+            return
+        kept.painted = True
+        self._settled.start()
+
+    def _note_features(self, event: Any) -> None:
+        kept = self._kept
+        if kept is not None and kept.ours:
+            self.labels.refresh()  # a step that was taken in another widget perhaps
+        elif kept is not None and kept.kind == "objects":
+            self._regroup(kept)
+            self._settled.start()
+
+    def _regroup(self, kept: Kept) -> None:
+        """Show a row a group once objects were grouped."""
+        groups = groups_in(kept.layer)
+        count = 1 if groups is None else int(groups.max())
+        if kept.kind == "objects" and len(kept.legend.label_of) != count:
+            kept.regroup(range(1, count + 1))
+
+    def _note_colours(self, event: Any) -> None:
+        kept = self._kept
+        layer = None if kept is None else kept.layer
+        if kept is None or layer is None or kept.ours:
+            return
+        kept.base = layer.colormap  # shuffled, or chosen
+        dress(kept, layer)
+        self.labels.refresh()
+
+    def _note_name(self, event: Any) -> None:
+        if self._kept is not None and self._kept.layer is not None:
+            self.labels.title.setText(self._kept.layer.name)
+
+    def _note_choice(self, event: Any) -> None:
+        kept = self._kept
+        if kept is None or kept.ours or kept.layer is None:
+            return
+        if kept.label_of_piece is None:
+            self.labels.choose(kept.layer.selected_label)
+
+    def _point_out(self) -> None:
+        """Let the label whose row is selected be the one to paint with."""
+        kept, labels = self._kept, self.labels.table.selected_labels()
+        layer = None if kept is None else kept.layer
+        if kept is None or layer is None or kept.label_of_piece is not None or len(labels) != 1:
+            return
+        layer.selected_label = labels[0]
+
+    def open_library(self) -> LibraryWindow:
+        """Open the user's models."""
+        result, model = self.result, self.told_model()
+
+        def present() -> tuple[Model, dict[str, Any], bytes | None]:
+            assert model is not None
+            note = (
+                {}
+                if result is None
+                else dict(result.layer.metadata.get(napari_layers.METADATA_KEY, {}))
+            )
+            image = self.viewer.screenshot(canvas_only=True, flash=False)
+            return model, note | {"names": dict(model.names)}, as_png(image)
+
+        name = "" if result is None else result.layer.name.replace(" · ", " ")
+        window = LibraryWindow(
+            preferences.library(), None if model is None else present, name, self
+        )
+        window.taken.connect(self._take_kept)
+        window.show()
+        return window
+
+    def _take_kept(self, model: Model, name: str) -> None:
+        remember(model, {"file": str(preferences.library().path_of(name))})
+        self.take_model(model, f"kept as {name}")
 
     def _measure(self) -> None:
-        if self.result is not None and self.result.layer in self.viewer.layers:
-            open_measure(self.viewer, self.result.layer)
-
-    def _ask_and_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save model", "model.safetensors", _MODEL_FILES)
-        if path:
-            try:
-                # The dialog has asked already whether to replace the file.
-                self.save_model(path, overwrite=True)
-            except (OSError, ValueError) as error:
-                show_error(f"The model could not be saved: {error}")
-
-    def _ask_and_store(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self,
-            "Save result",
-            "labels.zarr",
-            "OME-Zarr (*.zarr)",
-            options=QFileDialog.Option.DontConfirmOverwrite,  # asked below: it is a folder
-        )
-        if not path:
-            return
-        taken = Path(path).exists()
-        question = f"{path} exists. Replace it when the new labels are complete?"
-        if taken and QMessageBox.question(self, "Save result", question) != _YES:
-            return
-        self.save_wanted.emit(path, taken)
-
-    def _ask_and_load(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Load model", "", _MODEL_FILES)
-        if path:
-            self.load_model(path)
+        result = self.result
+        if result is not None and result.layer in self.viewer.layers:
+            open_measure(self.viewer, result.layer)

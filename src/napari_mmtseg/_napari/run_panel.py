@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -13,14 +14,18 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 from napari_mmtseg._napari.loss_curve import LossCurve
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.storing import Save
-from napari_mmtseg._napari.worker import Done, Failed, Job, Note, Preview, Progress, Stop
+from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Note, Preview, Progress, Stop
 
 _SILENCE_SECONDS = 30.0
 _DOING = {
-    "labelling": "Labelling tile",
-    "objects": "Parting objects of plane",
-    "writing": "Writing block",
+    "labelling": "Labelling part {} of {}",
+    "objects": "Parting objects, {} of {}",
+    "writing": "Writing block {} of {}",
+    "files": "Image {} of {}",
 }
+_STOPPING = "Stopping; keeping what is done so far…"
+CUT_SHORT = "Stopped: what was not reached is empty."
+_WHOLE = "Training is stopped. {}; Stop again leaves out the rest"
 _SILENT = (
     "No word from the training process for {}: it may be reading or computing something large, or "
     "be stopped; wait, or discard"
@@ -31,6 +36,7 @@ class RunPanel(QWidget):
     """Drives one job at a time in the training process and shows its progress."""
 
     run_wanted = Signal()
+    all_wanted = Signal()
     previewed = Signal(object)
     """A `Preview` of the job under way."""
     finished = Signal(object)
@@ -43,6 +49,11 @@ class RunPanel(QWidget):
         self.process = TrainingProcess(self)
         self.process.said.connect(self._hear)
         self._started: float | None = None
+        self._trained = 0
+        self._stopped_in: list[str] = []
+        self._clock = _Clock("")
+        self._later = 0.0
+        self._ending = False
         self._silence = QTimer(self)
         self._silence.setInterval(round(1000 * _SILENCE_SECONDS))
         self._silence.timeout.connect(self._say_silent)
@@ -63,12 +74,16 @@ class RunPanel(QWidget):
         for button in (self.run_button, self.stop_button, self.discard_button):
             buttons.addWidget(button)
         column.addLayout(buttons)
-        for part in (self.progress, self.status, self.curve):
+        self.all_button = QPushButton("Run on all")
+        self.all_button.setToolTip("Label all of the images with the model that this part made.")
+        self.all_button.clicked.connect(lambda: self.all_wanted.emit())
+        self.all_button.hide()
+        for part in (self.progress, self.status, self.all_button, self.curve):
             column.addWidget(part)
         self.run_button.clicked.connect(lambda: self.run_wanted.emit())
         self.stop_button.clicked.connect(self.stop)
         self.discard_button.clicked.connect(self.discard)
-        self._problem = ""
+        self._problem = self._note = self._text = ""
         self.allow("")
 
     @property
@@ -76,31 +91,65 @@ class RunPanel(QWidget):
         """Whether a job is under way."""
         return self._started is not None
 
-    def allow(self, problem: str) -> None:
-        """Enable Run, unless there is a problem: then it says so."""
-        if not self.running and problem != self._problem:
-            self.say(problem or "Ready.")
-        self._problem = problem
+    @property
+    def stopped(self) -> int | None:
+        """After how many iterations the last training was stopped; None if it was not."""
+        return self._trained if "training" in self._stopped_in else None
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the last labelling was stopped."""
+        return bool(self._stopped_in) and self._stopped_in[-1] not in ("", "training")
+
+    def allow(self, problem: str, note: str = "") -> None:
+        """Enable Run, unless there is a problem: then it says so.
+
+        Parameters
+        ----------
+        problem : str
+        note : str
+            What is assumed where there is none.
+        """
+        text = problem or " ".join(filter(None, ("Ready.", note)))
+        if not self.running and not self._ending and text != self._text:
+            self.say(text)
+        self._problem, self._note, self._text = problem, note, text
         self.run_button.setEnabled(not self.running and not problem)
         self.run_button.setToolTip(problem or "Train on the ticked images and label them.")
         self.stop_button.setEnabled(self.running)
         self.discard_button.setEnabled(self.running)
+        self.all_button.setEnabled(not self.running and not problem)
 
-    def start(self, job: Job | Save) -> None:
-        """Begin a job."""
+    def offer_all(self, able: bool) -> None:
+        """Offer to go on with all of the images, or do so no longer."""
+        self.all_button.setVisible(able)
+
+    def start(self, job: Job | Save | FolderJob, later: float = 0.0) -> None:
+        """Begin a job.
+
+        Parameters
+        ----------
+        job : Job, Save or FolderJob
+        later : float
+            Seconds that what follows the training may take, as far as is known.
+        """
         self._started = time.monotonic()
+        self._trained, self._stopped_in, self._clock = 0, [], _Clock("")
+        self._later = later
         self.curve.clear()
         self.progress.setRange(0, 0)
         self.say("Starting…")
         self._heard_at = time.monotonic()
         self._silence.start()
         self.process.start(job)
-        self.allow(self._problem)
+        self.allow(self._problem, self._note)
 
     def stop(self) -> None:
         """End training and keep what is learned, or writing and keep what is written."""
         self.process.tell(Stop())
-        self.say("Stopping; keeping what is done so far…")
+        self._stopped_in.append(self._clock.phase)
+        self.stop_button.setEnabled(False)
+        self.say(_STOPPING)
 
     def discard(self) -> None:
         """End the job and drop what it has made."""
@@ -135,7 +184,11 @@ class RunPanel(QWidget):
             show_info(message.text)
         elif isinstance(message, Done):
             self._end(f"Done in {duration(message.seconds)}.")
+            if self.cut_short:
+                self.say(CUT_SHORT)
+            self._ending = True  # new layers may make another problem, which is not the news
             self.finished.emit(message)
+            self._ending = False
         elif isinstance(message, Failed):
             self._end("")
             self.dropped.emit()
@@ -144,17 +197,24 @@ class RunPanel(QWidget):
     def _show(self, step: Progress) -> None:
         self.progress.setRange(0, step.total)
         self.progress.setValue(step.done)
-        if step.phase != "training":
-            doing = _DOING[step.phase]
-            self.say(f"{doing} {step.done} of {step.total}")
+        if step.phase != self._clock.phase:
+            self._clock = _Clock(step.phase)
+            # A stop ends the phase that it met.
+            self.stop_button.setEnabled(self._stopped_in in ([], [""], ["training"]))
+        left = self._clock.left(step.done, step.total)
+        if step.phase == "training":
+            self._trained = step.done
+            self.curve.add(step.loss)
+            left = None if left is None else left + self._later
+        if not self.stop_button.isEnabled():
+            return  # what was said of stopping stays
+        until = "" if left is None else f", {duration(left)} left"
+        if step.phase == "training":
+            loss = "" if math.isnan(step.loss) else f", loss {step.loss:.3g}"
+            self.say(f"Iteration {step.done} of {step.total}{loss}, {step.n_labels} labels{until}")
             return
-        self.curve.add(step.loss)
-        spent = time.monotonic() - (self._started or 0)
-        left = spent / step.done * (step.total - step.done)
-        self.say(
-            f"Iteration {step.done} of {step.total}, loss {step.loss:.3g}, {step.n_labels} labels, "
-            f"{duration(left)} left"
-        )
+        doing = _DOING[step.phase].format(step.done, step.total) + until
+        self.say(_WHOLE.format(doing) if self._stopped_in else doing)
 
     def _say_silent(self) -> None:
         self.say(_SILENT.format(duration(time.monotonic() - self._heard_at)))
@@ -164,8 +224,24 @@ class RunPanel(QWidget):
         self._silence.stop()
         self.progress.setRange(0, 1)
         self.progress.setValue(0)
-        self.allow(self._problem)
+        self.allow(self._problem, self._note)
         self.say(text)
+
+
+class _Clock:
+    """When a phase took its first step; what came before it says nothing about the others."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+        self._first: tuple[float, int] | None = None
+
+    def left(self, done: int, total: int) -> float | None:
+        """Return how many seconds the steps that are left will take; None at the first one."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, done
+        since, first = self._first
+        return None if done <= first else (now - since) / (done - first) * (total - done)
 
 
 class JobWidget(QWidget):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
 from napari.utils.notifications import show_info
@@ -12,67 +12,61 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin, parting, summary
+from napari_mmtseg._napari.beginning import Chosen, Run, begin
+from napari_mmtseg._napari.channel_axis import laid_out, widened
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.layer_choice import LayerChoice
-from napari_mmtseg._napari.live_view import LiveView
 from napari_mmtseg._napari.looking import LazyResults
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.picker import ImagePicker
+from napari_mmtseg._napari.recording import remember
+from napari_mmtseg._napari.regions import EVERYTHING, Part
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
-from napari_mmtseg._napari.run_panel import JobWidget
+from napari_mmtseg._napari.run_panel import CUT_SHORT, JobWidget, duration
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.storing import Saved
+from napari_mmtseg._napari.tab_order import read_in_order
+from napari_mmtseg._napari.wheel import WheelGuard
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Job, Lazily, Preview, Shown, View
+from napari_mmtseg._napari.worker import Done, Lazily, Preview, Shown, View
+from napari_mmtseg.estimating import Estimate, estimate
 from napari_mmtseg.labelling import Segmentation
-from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.methods import METHODS, method_from_dict
 from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
 
 if TYPE_CHECKING:
     import napari
 
-
-class _Run(NamedTuple):
-    """What the run under way was started with."""
-
-    origin: Origin
-    source_axes: str  # of the array handed over
-    live: LiveView
-    name: str
-    placed: dict[str, Any]
-    about: dict[str, Any]
-    """What tells the image from others. JSON."""
-    sources: Job | None = None
-    """Where a lazy image is."""
-    strokes: Labels | None = None
-    """What names the labels of a model, and lends them its colours."""
-
-    def record(self, method: Method, seconds: float) -> dict[str, Any]:
-        """Record how the result was made."""
-        return napari_layers.provenance(method, self.origin.layers, self.source_axes, seconds)
+_LONG_SECONDS = 10.0
+"""A run that takes longer says so before."""
 
 
 class SegmentWidget(JobWidget):
     """Segment images with any method of the catalogue."""
 
-    first: type[Method] = MMT
+    first: type[Method] | None = None
+    """The method to begin with; without one it is that of the preferences."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = napari_viewer
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._saving: Result | None = None
         self._parting: tuple[Segmentation, Origin] | None = None
         self.lazy = LazyResults(self.viewer, self.panel.process, self)
         self._build()
+        self._wheel = WheelGuard(self)
+        self._wheel.watch(self)
         self._choose_method()
         self.methods.method_changed.connect(self._choose_method)
         self.methods.changed.connect(self.refresh)
         self.picker.changed.connect(self._fit)
         self.panel.run_wanted.connect(self.run)
+        self.panel.all_wanted.connect(self.run_on_all)
         self.panel.previewed.connect(self._show_preview)
         self.panel.finished.connect(self._show_result)
         self.panel.dropped.connect(self._drop_live)
@@ -84,16 +78,22 @@ class SegmentWidget(JobWidget):
         self.results.objects.diameter_wanted.connect(self.part_again)
         self.results.objects.object_wanted.connect(self.take_for_object)
         self.results.objects.said.connect(self.panel.say)
+        self.results.settings_wanted.connect(self.take_settings)
+        if self.results.result is not None and self._is_of(self.results.result):
+            self.take_settings()  # the widget was closed meanwhile
         self.viewer.dims.events.current_step.connect(self._tell_view)
 
     def _build(self) -> None:
-        self.methods = MethodPanel(self.first)
+        self.methods = MethodPanel(self.first or preferences.first_method())
         self.picker = ImagePicker(self.viewer)
         self.scribbles = self.picker.add_guide(
-            "Scribbles", "A Labels layer with a few strokes of each class; 0 is left to the method."
+            "Strokes", "A Labels layer with a few strokes of each class; 0 is left to the method."
         )
         self.mask = self.picker.add_guide(
-            "Only where", "A Labels layer: pixels where it is 0 are left out and get label 0."
+            "Only where",
+            "A Labels layer: pixels where it is 0 are left out and get label 0. Or Shapes: pixels "
+            "outside of them are, in each plane of a stack.",
+            shapes=True,
         )
         self.uncertainty = QCheckBox("Uncertainty image")
         self.uncertainty.setToolTip(
@@ -108,6 +108,7 @@ class SegmentWidget(JobWidget):
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
@@ -126,8 +127,8 @@ class SegmentWidget(JobWidget):
 
     @property
     def model(self) -> Model | None:
-        """The model behind the last result, or the one that was loaded."""
-        return self.results.model
+        """The model behind the result shown with its labels, or the one that was loaded."""
+        return self.results.told_model()
 
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
@@ -138,18 +139,39 @@ class SegmentWidget(JobWidget):
     def refresh(self) -> None:
         """Enable what can be pressed; the Run button's tooltip says why it cannot."""
         problem = self.problem()
-        self.panel.allow(problem)
+        self.panel.allow(problem, "" if problem else self._note())
         ready = not self.running and not problem
         self.results.save_button.setEnabled(self.model is not None)
         self.results.store_button.setEnabled(not self.running and self.results.result is not None)
         self.results.apply_button.setEnabled(ready and self.model is not None)
         self.results.name_button.setEnabled(ready and self.results.strokes.layer is not None)
-        self.results.copy_button.setEnabled(not problem)
+        self.results.copy_button.setEnabled(self.results.result is not None)
         self.results.objects.allow(not self.running)
+
+    def _note(self) -> str:
+        """Say what is taken for granted, and how much a long run will take."""
+        told = self._estimate()
+        takes = ""
+        if told.seconds > _LONG_SECONDS:
+            takes = f"About {duration(told.seconds)} and {told.memory / 1e9:.1f} GB of memory"
+            takes += "." if self.picker.region() else "; under Run on you can try a part first."
+        return " ".join(filter(None, (self.picker.assumed(), takes)))
+
+    def _estimate(self) -> Estimate:
+        layers, axes = self.picker.chosen(), self.picker.chosen_axes()
+        region = self.picker.region()
+        parts: list[Any] = layers if region is None else [Part(one, region) for one in layers]
+        planes = napari_layers.outline(parts, axes)
+        return estimate(self.form.method(), planes.shape, planes.n_channels)
 
     def run(self) -> None:
         """Train on the ticked images and label them."""
         self._begin(None, self.scribbles)
+
+    def run_on_all(self) -> None:
+        """Label all of the ticked images with the model that a part has made."""
+        self.picker.part.setCurrentText(EVERYTHING)
+        self.apply_model()
 
     def apply_model(self) -> None:
         """Label the ticked images with the model, without training."""
@@ -168,30 +190,27 @@ class SegmentWidget(JobWidget):
         self._begin(self.model, self.results.strokes)
 
     def copy_as_python(self) -> None:
-        """Put the script that repeats the run on the clipboard."""
-        layers = self.picker.chosen()
-        method, at = self.form.method(), None
+        """Put the script that repeats the run behind the result on the clipboard."""
         result = self.results.result
-        if result is not None and result.model is not None and result.origin.method == method:
-            method, at = result.model.method, result.origin.at  # with what was said of it since
-        text = as_python(
-            method,
-            [one.name for one in layers],
-            napari_layers.axes_of(layers, self.picker.chosen_axes()),
-            multiscale=[one.name for one in layers if one.multiscale],
-            spacing=napari_layers.spacing_of(layers[0], self.picker.chosen_axes()),
-            guides=self._guides(),
-            uncertainty=self._wants_uncertainty(),
-            at=at,
-        )
+        if result is None:
+            return
+        record = result.layer.metadata[napari_layers.METADATA_KEY]
+        names = [one.name for one in result.origin.layers]  # which may have changed
         clipboard = QGuiApplication.clipboard()
         if clipboard is not None:
-            clipboard.setText(text)
+            clipboard.setText(as_python(record | {"image": names}, result.layer.name))
         show_info("The script is on the clipboard.")
 
-    def _guides(self) -> dict[str, str]:
-        choices = {"scribbles": self.scribbles, "mask": self.mask}
-        return {k: choice.layer.name for k, choice in choices.items() if choice.layer is not None}
+    def take_settings(self) -> None:
+        """Show the settings that the result shown was made with."""
+        result = self.results.result
+        record = {} if result is None else result.layer.metadata[napari_layers.METADATA_KEY]
+        if "settings" in record and record["settings"].get("method") in METHODS:
+            self.methods.show_method(method_from_dict(record["settings"]))
+
+    def _is_of(self, result: Result) -> bool:
+        record = result.layer.metadata[napari_layers.METADATA_KEY]
+        return bool(record["settings"].get("method") == self.methods.method_class.__name__)
 
     def leave(self) -> None:
         """End a run that is under way; lazy results go on without the widget."""
@@ -205,6 +224,8 @@ class SegmentWidget(JobWidget):
         cls = self.methods.method_class
         self.uncertainty.setVisible(cls.has_uncertainty)
         self.picker.show_guide(self.scribbles, cls.takes_scribbles)
+        self._wheel.watch(self.form)
+        read_in_order(self)
         self._fit()
 
     def _fit(self) -> None:
@@ -221,54 +242,22 @@ class SegmentWidget(JobWidget):
         if problem or self.running:
             self.panel.say(problem or "A run is under way; stop or discard it first.")
             return
-        layers, axes = self.picker.chosen(), self.picker.chosen_axes()
-        method = self.form.method() if model is None else model.method
-        strokes = scribbles.layer if model is not None and scribbles is not None else None
-        name = napari_layers.result_name(layers, method)
-        spacing = napari_layers.spacing_of(layers[0], axes)
-        lazy = method.trains and napari_layers.are_lazy(layers)
+        chosen = Chosen(
+            self.picker.chosen(),
+            self.picker.chosen_axes(),
+            self.form.method() if model is None else model.method,
+            model,
+            scribbles,
+            self.mask,
+            self._wants_uncertainty(),
+            self.picker.region(),
+        )
         try:
-            planes = napari_layers.outline(layers, axes)
-            if model is not None:
-                model.frames(planes.data, planes.axes, spacing)
-            if lazy:
-                napari_layers.check_planes(layers, axes)
-            else:
-                napari_layers.check_memory(layers, axes, uncertainty=self._wants_uncertainty())
-            job = Job(
-                image=napari_layers.take(layers, axes),
-                axes=planes.axes,
-                method=method,
-                spacing=spacing,
-                model=model,
-                scribbles=None if scribbles is None else scribbles.take(),
-                mask=self.mask.take(),
-                plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
-                uncertain=self._wants_uncertainty(),
-            )
-        except (ValueError, MemoryError) as error:
+            job, self._run = begin(self.viewer, chosen)
+        except (ValueError, TypeError, MemoryError) as error:
             self.panel.fail(words_for(error))
             return
-        name = name if strokes is None else f"{name} named"
-        placed = napari_layers.placement(layers[0], axes)
-        self._run = _Run(
-            origin=Origin(layers, axes, method, spacing, job.mask),
-            source_axes=planes.axes,
-            live=LiveView(self.viewer, planes.shape, f"{name} (training)", placed),
-            about={
-                "image": [one.name for one in layers],
-                "mask": None if self.mask.layer is None else self.mask.layer.name,
-                "shape": planes.data.shape,
-                "dtype": planes.dtype.str,
-                "axes": planes.axes,
-                "spacing": spacing,
-            },
-            sources=job if lazy else None,
-            name=name,
-            placed=placed,
-            strokes=strokes,
-        )
-        self.panel.start(job)
+        self.panel.start(job, self._estimate().labelling)
         self.refresh()
 
     def _tell_view(self) -> None:
@@ -295,8 +284,10 @@ class SegmentWidget(JobWidget):
         elif isinstance(result, Segmentation) and run is not None and done.shown is not None:
             self._show_whole(result, done.shown, run, done.seconds)
 
-    def _show_whole(self, result: Segmentation, shown: Shown, run: _Run, seconds: float) -> None:
-        metadata = run.record(result.method, seconds)
+    def _show_whole(self, result: Segmentation, shown: Shown, run: Run, seconds: float) -> None:
+        result = laid_out(result, run.origin.axes)
+        shown = shown._replace(labels=widened(shown.labels, run.origin.axes))
+        metadata = run.record(result.method, seconds, self.panel.stopped)
         try:
             labels, uncertainty = napari_layers.result_layers(
                 result, shown, run.name, run.placed, metadata
@@ -304,36 +295,37 @@ class SegmentWidget(JobWidget):
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
-        if uncertainty is not None:
-            self.viewer.add_layer(uncertainty)
         self._add(labels, run)
+        remember(result.model, {"made": labels.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
-            Result(labels, result.model, run.placed, run.about, run.origin, whole=result)
+            Result(labels, result.model, run.placed, run.about, run.origin, whole=result),
+            uncertainty if self._wants_uncertainty() else None,
         )
         if result.objects is not None:
-            self.panel.say(summary(shown, run.origin, seconds))
+            said = summary(shown, run.origin, seconds)
+            self.panel.say(f"{CUT_SHORT} {said}" if self.panel.cut_short else said)
 
-    def _show_lazy(self, result: Lazily, run: _Run, seconds: float) -> None:
+    def _show_lazy(self, result: Lazily, run: Run, seconds: float) -> None:
         assert run.sources is not None
         model, job = result.model, run.sources
         order = Serve(0, model, job.image, job.axes, job.spacing, job.mask)
-        metadata = run.record(model.method, seconds)
+        metadata = run.record(model.method, seconds, self.panel.stopped)
         layer, labels, uncertainty = self.lazy.layers(
             result, order, run.live.shape, run.name, run.placed, metadata
         )
-        if uncertainty is not None:
-            self.viewer.add_layer(uncertainty)
         self._add(layer, run)
+        remember(model, {"made": layer.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
-            Result(layer, model, run.placed, run.about, run.origin, lazy=labels)
+            Result(layer, model, run.placed, run.about, run.origin, lazy=labels), uncertainty
         )
 
-    def _add(self, labels: Labels, run: _Run) -> None:
+    def _add(self, labels: Labels, run: Run) -> None:
+        self.panel.offer_all(run.how["part"] is not None)
         if run.strokes is not None:
             labels.colormap = run.strokes.colormap
         for one in napari_layers.earlier(self.viewer.layers, labels.metadata):
             one.visible = False
-        self.viewer.add_layer(labels)
+        napari_layers.show(self.viewer, labels)
 
     def _begin_parting(self, *, diameter: float = 0.0, at: tuple[int, ...] | None = None) -> None:
         result = self.results.result
@@ -352,9 +344,14 @@ class SegmentWidget(JobWidget):
     def _show_parted(self, done: Done, before: Segmentation, origin: Origin) -> None:
         assert isinstance(done.result, Segmentation)
         assert done.shown is not None
+        parted = laid_out(done.result, origin.axes)
+        shown = done.shown._replace(labels=widened(done.shown.labels, origin.axes))
         same = {"clusters": before.clusters, "uncertainty": before.uncertainty}
-        self.results.show_parted(replace(done.result, **same), done.shown, origin)
-        self.panel.say(summary(done.shown, origin, done.seconds))
+        self.results.show_parted(replace(parted, **same), shown, origin)
+        result = self.results.result
+        if result is not None:
+            remember(result.model, {"made": result.layer.metadata[napari_layers.METADATA_KEY]})
+        self.panel.say(summary(shown, origin, done.seconds))
 
     def save_result(self, path: str, overwrite: bool) -> None:
         """Write the labels of the last result to OME-Zarr."""
@@ -376,7 +373,9 @@ class SegmentWidget(JobWidget):
                 f"Stopped. Save again under that name to go on: {saved.path} keeps what is done."
             )
             return
-        layer = napari_layers.saved_layer(saved.path, result.layer.colormap, result.placed)
+        layer = napari_layers.saved_layer(
+            saved.path, result.origin.axes, result.layer.colormap, result.placed
+        )
         self.viewer.add_layer(layer)
         self.panel.say(f"The labels are in {saved.path}.")
 

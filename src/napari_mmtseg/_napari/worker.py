@@ -27,8 +27,12 @@ from napari_mmtseg._napari.storing import Save, Saved, save_steps
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.arrays import is_lazy
 from napari_mmtseg.engine import Run, Step
+from napari_mmtseg.folders import Batch, FileStep, batch_steps
+from napari_mmtseg.folders.running import Summary
+from napari_mmtseg.folders.work import Outcome
 from napari_mmtseg.grouping import Groups, group_objects_steps
-from napari_mmtseg.labelling import Clusters, Segmentation
+from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.labels.pieces import TiledPieces
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.model import Labels, Model
 from napari_mmtseg.segmentation import part_steps, predict_steps, segment_steps
@@ -37,6 +41,7 @@ from napari_mmtseg.writing import Written
 
 _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
+_GRACE_SECONDS = 1.0
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
@@ -60,6 +65,12 @@ class Job(NamedTuple):
     uncertain: bool = False
     found: Segmentation | None = None
     at: tuple[int, ...] | None = None
+
+
+class FolderJob(NamedTuple):
+    """Do a folder of images."""
+
+    batch: Batch
 
 
 class View(NamedTuple):
@@ -102,16 +113,26 @@ class Grouped(NamedTuple):
     labels: Labels
 
 
+class FileTold(NamedTuple):
+    """What has become of an image of a folder."""
+
+    outcome: Outcome
+
+
 class Lazily(NamedTuple):
     """What was trained on a lazy image, which is labelled where one looks."""
 
     model: Model
     plane: int
     """The plane in view."""
-    clusters: Clusters
-    """Its clusters."""
+    place: int
+    """What was looked at of it, as `Places` counts."""
+    values: NDArray[np.integer]
+    """The clusters there, or the areas or objects."""
     uncertainty: NDArray[np.float32] | None = None
-    """Theirs, if it is wanted."""
+    """Of its labels, if it is wanted."""
+    areas: TiledPieces | None = None
+    """All areas, if the model's output is these."""
 
 
 class Shown(NamedTuple):
@@ -125,7 +146,7 @@ class Shown(NamedTuple):
 class Done(NamedTuple):
     """The result of a job."""
 
-    result: Segmentation | Grouped | Lazily | Saved
+    result: Segmentation | Grouped | Lazily | Saved | Summary
     seconds: float
     shown: Shown | None = None
     """Of a segmentation."""
@@ -138,7 +159,7 @@ class Failed(NamedTuple):
     details: str
 
 
-Message = Progress | Preview | Note | Done | Failed | Seen | Unseen
+Message = Progress | Preview | Note | FileTold | Done | Failed | Seen | Unseen
 
 
 class _Inputs(NamedTuple):
@@ -159,13 +180,15 @@ def main() -> None:
         os.nice(5)  # the window comes first
     with contextlib.suppress(ImportError):
         import_module("torch")  # a second or two that the user need not wait on Run
-    server = Server(out)
+    server = Server(out, lambda: not wishes.empty())
     while True:
         wish = wishes.get()
         if isinstance(wish, Job):
             _serve(partial(_do, wish, wishes, server, out), out)
         elif isinstance(wish, Save):
             _serve(partial(_save, wish, wishes, server, out), out)
+        elif isinstance(wish, FolderJob):
+            _serve(partial(_folder, wish, wishes, server, out), out)
         else:
             server.take(wish)
         del wish  # and the image with it
@@ -220,8 +243,13 @@ def _do(job: Job, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -
     if isinstance(result, Groups):
         return Done(Grouped(result, result.labels(inputs.objects)), 0)
     if result.model is not None and is_lazy(result.clusters):
-        plane, seen = look.final(result.model, uncertain=job.uncertain)
-        return Done(Lazily(result.model, plane, *seen), 0)
+        planes = look.planes(result.model, uncertain=job.uncertain)
+        if planes.areas is not None:
+            _drive(planes.areas.steps(), look.show, wishes, server, look.turn)
+        plane = look.plane_of(planes)
+        areas = None if planes.areas is None else planes.areas.pieces
+        place = planes.places.middle_of(plane)
+        return Done(Lazily(result.model, plane, place, *planes.result(place), areas), 0)
     labels = result.labels()
     return Done(result, 0, Shown(labels, *counted(labels)))
 
@@ -237,6 +265,18 @@ def _save(save: Save, wishes: queue.SimpleQueue[Any], server: Server, out: Sende
 
     path = _drive(save_steps(save, planes), tell, wishes, server)
     return Done(Saved(str(path), done == total), 0)
+
+
+def _folder(job: FolderJob, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
+    def tell(step: Step | FileStep) -> None:
+        if isinstance(step, Step):
+            out.send(Progress(step.phase, step.done, step.total, step.loss, step.n_labels))
+            return
+        if step.outcome is not None:
+            out.send(FileTold(step.outcome))
+        out.send(Progress("files", step.done, step.total, math.nan, 0))
+
+    return Done(_drive(batch_steps(job.batch), tell, wishes, server), 0)
 
 
 def _run(job: Job, inputs: _Inputs) -> Run[Any]:
@@ -271,18 +311,25 @@ def _drive(
     server: Server,
     turn: Callable[[int], None] = lambda plane: None,
 ) -> Any:
-    """Drive a run to its end, and meanwhile do what the window wishes."""
-    stop = False
+    """Drive a run to its end, and meanwhile do what the window wishes.
+
+    A stop ends the phase that it meets. What was labelled so far is parted into objects after that
+    for a moment; what was learned so far labels the whole image.
+    """
+    stopped: tuple[str, float] | None = None
+    phase = ""
     while True:
+        late = stopped is not None and time.perf_counter() - stopped[1] > _GRACE_SECONDS
+        stop = stopped is not None and (stopped[0] == phase or (late and stopped[0] != "training"))
         try:
             step = run.send(stop or None)
         except StopIteration as end:
             return end.value
-        stop = False  # each wish ends one phase: training, then labelling
+        phase = getattr(step, "phase", "")
         while not wishes.empty():
             wish = wishes.get()
             if isinstance(wish, Stop):
-                stop = True
+                stopped = phase, time.perf_counter()
             elif isinstance(wish, View):
                 turn(wish.plane)
             else:
@@ -328,13 +375,14 @@ class _LiveView:
         self._last = time.perf_counter()
         self._cost = self._last - now
 
-    def final(
-        self, model: Model, *, uncertain: bool = False
-    ) -> tuple[int, tuple[Clusters, NDArray[np.float32] | None]]:
-        """Return the plane in view with its clusters, and their uncertainty if it is wanted."""
-        planes = self._planes(model, uncertain=uncertain)
-        plane = min(self._plane, len(planes) - 1)
-        return plane, planes.look(plane)
+    def planes(self, model: Model, *, uncertain: bool = False) -> Planes:
+        """Return the image's planes, to be looked at with a model."""
+        job, inputs = self._job, self._inputs
+        return Planes(model, inputs.image, job.axes, job.spacing, inputs.mask, uncertain)
+
+    def plane_of(self, planes: Planes) -> int:
+        """Return the plane in view."""
+        return min(self._plane, len(planes) - 1)
 
     def _preview(self, step: Step) -> Preview | None:
         """Return a passing look while training, then the final labels."""
@@ -343,12 +391,10 @@ class _LiveView:
             return None  # a method that learns nothing
         if not self._trained:
             model = model.draft()
-        elif self._planes(model).share(0) > _FINAL_SHARE:
-            return None  # the result itself comes as soon
-        plane, (clusters, _) = self.final(model)
+        planes = self.planes(model)
+        if planes.places.cut or (self._trained and planes.share(0) > _FINAL_SHARE):
+            return None  # it would take long, or the result itself comes as soon
+        plane = self.plane_of(planes)
+        clusters, _ = planes.look(plane)
         labels = np.append(model.label_of(), 0).astype(np.int32)[clusters]
         return Preview(plane, labels if self._trained else alike(labels, self._before))
-
-    def _planes(self, model: Model, *, uncertain: bool = False) -> Planes:
-        job, inputs = self._job, self._inputs
-        return Planes(model, inputs.image, job.axes, job.spacing, inputs.mask, uncertain)

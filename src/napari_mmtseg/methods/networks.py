@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,12 +11,21 @@ from napari_mmtseg.methods.learning import LearningMethod
 from napari_mmtseg.methods.refining import SpatialMethod
 from napari_mmtseg.settings import changed, setting
 
+MAX_REDUCTION = 8
+_WORKING_PIXELS = 65_536
+_WORKING_PIXELS_OF_CROPS = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkMethod(LearningMethod, SpatialMethod):
     """What the methods that start from many labels and lose some of them have in common."""
 
     takes_scribbles: ClassVar[bool] = True
+
+    def reduction_of(self, pixels: int) -> int:
+        """Return the working reduction a side of planes of so many pixels."""
+        aim = _WORKING_PIXELS_OF_CROPS if self.crop_px else _WORKING_PIXELS
+        return self.reduction or min(MAX_REDUCTION, round(math.sqrt(pixels / aim)))
 
     n_labels: int = setting(
         0,
@@ -69,11 +79,18 @@ class NetworkMethod(LearningMethod, SpatialMethod):
         le=512,
         group="papers",
     )
+    strokes: Literal["teach", "bind"] = setting(
+        "teach",
+        "Strokes",
+        "What painted strokes do. teach: two small networks learn the classes from what the "
+        "painted pixels lie in, and take the place of this method's. bind: they hold this "
+        "method's own network to the painted classes, as in Kim et al.",
+    )
     scribble_weight: float = setting(
         1.0,
         "Scribble weight",
-        "How strongly painted strokes bind their pixels to the painted class; 0 leaves them free. "
-        "The 0.5 of Kim et al. needs more iterations.",
+        "How strongly strokes that bind hold their pixels to the painted class; 0 leaves them "
+        "free. The 0.5 of Kim et al. needs more iterations.",
         ge=0,
         le=1000,
         step=0.1,
@@ -165,6 +182,7 @@ class MMT(NetworkMethod):
             "perturbation": 0.0,
             "continuity": 1.0,
             "min_labels": 1,
+            "strokes": "bind",
             "scribble_weight": 1.0,
             "learning_rate": 0.1,
             "reduction": 1,
@@ -262,6 +280,7 @@ class Kim(NetworkMethod):
             "width": 100,
             "n_blocks": 3,
             "continuity": 5.0,
+            "strokes": "bind",
             "scribble_weight": 0.5,
             "min_labels": 3,
             "reduction": 1,
@@ -310,6 +329,7 @@ class Kanezaki(NetworkMethod):
             "n_blocks": 2,
             "n_superpixels": 10_000,
             "compactness": 100.0,
+            "strokes": "bind",
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",

@@ -47,6 +47,12 @@ class RefinedMethod(SeededMethod):
         zero="measured",
         group="basic",
     )
+    over_time: Literal["apart", "linked"] = setting(
+        "apart",
+        "Over time",
+        "Of objects in a time series. apart: each frame has its own. linked: an object keeps its "
+        "number in the next frame, if it overlaps itself there (IoU of 0.2 or more).",
+    )
     vote_border: float = setting(
         0.0,
         "Weakest border",
@@ -81,6 +87,10 @@ class SpatialMethod(RefinedMethod):
         "voxels' shape in mind. automatic: volume if the voxels' size is known and their depth is "
         "at most twice their width.",
     )
+
+
+PRESET_OF = {"objects": "nuclei", "areas": "areas", "classes": "default"}
+"""The preset that suits each output, where a method has it."""
 
 
 def output_of(method: Method) -> str:

@@ -1,0 +1,94 @@
+"""Keep the channels' axis in a result, one pixel long, where another would be taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg.labelling import Segmentation
+
+
+def laid(axes: str) -> str:
+    """Return the axes that a result has in the viewer, given those of its layer without colours.
+
+    napari lets the last axes of all layers meet, whatever they are called. So channels that come
+    first can be left out, and others have to stay.
+    """
+    return axes[1:] if axes[:1] == "C" else axes
+
+
+def laid_shape(shape: Sequence[int], axes: str) -> tuple[int, ...]:
+    """Return the shape that labels of a shape have in the viewer."""
+    at = laid(axes).find("C")
+    return tuple(shape) if at < 0 else (*shape[:at], 1, *shape[at:])
+
+
+def widened(labels: Any, axes: str) -> Any:
+    """Give labels the axes that they have in the viewer; of a numpy array, a view."""
+    at = laid(axes).find("C")
+    if at < 0:
+        return labels
+    if not isinstance(labels, np.ndarray):
+        import dask.array as da
+
+        labels = labels if isinstance(labels, da.Array) else da.from_array(labels)
+    return labels[(slice(None),) * at + (np.newaxis,)]
+
+
+def narrowed(labels: Any, axes: str) -> Any:
+    """Take the channels' axis out of labels that have one: the largest of the channels is left.
+
+    Parameters
+    ----------
+    labels : array-like
+        Of a Labels layer that goes with an image, which may have been painted in any channel.
+    axes : str
+        Of the image, without its colours.
+    """
+    at = axes.find("C")
+    if at < 0 or len(labels.shape) != len(axes) or isinstance(labels, LazyLabels):
+        return labels  # lazy labels arrive in the training process without channels
+    if labels.shape[at] == 1:
+        return labels[(slice(None),) * at + (0,)]
+    if not isinstance(labels, np.ndarray):
+        import dask.array as da
+
+        labels = labels if isinstance(labels, da.Array) else da.from_array(labels)
+    return labels.max(axis=at)
+
+
+def pixel_of(place: Sequence[int], axes: str) -> tuple[int, ...]:
+    """Return where a pixel of a result in the viewer is outside of it."""
+    return tuple(i for i, axis in zip(place, laid(axes), strict=True) if axis != "C")
+
+
+def laid_out(found: Segmentation, axes: str) -> Segmentation:
+    """Give all of a result the axes that it has in the viewer."""
+    at = laid(axes).find("C")
+    if at < 0:
+        return found
+    return replace(
+        found,
+        clusters=widened(found.clusters, axes),
+        uncertainty=None if found.uncertainty is None else widened(found.uncertainty, axes),
+        objects=None if found.objects is None else widened(found.objects, axes),
+        frame_axes=tuple(axis + (axis >= at) for axis in found.frame_axes),
+    )
+
+
+def taken_in(found: Segmentation, axes: str) -> Segmentation:
+    """Give all of a result the axes that it has outside of the viewer."""
+    at = laid(axes).find("C")
+    if at < 0:
+        return found
+    return replace(
+        found,
+        clusters=narrowed(found.clusters, axes),
+        uncertainty=None if found.uncertainty is None else narrowed(found.uncertainty, axes),
+        objects=None if found.objects is None else narrowed(found.objects, axes),
+        frame_axes=tuple(axis - (axis > at) for axis in found.frame_axes),
+    )

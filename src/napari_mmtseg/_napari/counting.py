@@ -1,0 +1,196 @@
+"""Count a result's labels in a thread: shares, mean intensities, and how sure they are."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.lazy_labels import Labelled
+from napari_mmtseg._napari.sources import Copied, Together
+from napari_mmtseg.arrays import Frames
+from napari_mmtseg.labels.summing import Sums, summed
+
+if TYPE_CHECKING:
+    from napari_mmtseg._napari.kept import Kept
+
+_COLOURS = ("red", "green", "blue")
+_LARGEST_NUMBER = 10**7
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """What there is to say of each cluster of a result."""
+
+    sums: Sums
+    channels: Sequence[str] = ()
+    """Names of the channels of the mean intensities."""
+    is_rgb: bool = False
+    brightest: float = 1.0
+    """Stands for white in an RGB image."""
+    label_of_piece: NDArray[np.int64] | None = None
+
+    def with_pieces(self, label_of_piece: NDArray[np.int64]) -> Counted:
+        """Return the same of other pieces."""
+        return replace(self, label_of_piece=label_of_piece)
+
+    def tint(self, means: Sequence[float]) -> tuple[float, float, float] | None:
+        """Return a mean colour as it is seen, 0 to 1."""
+        if not self.is_rgb or any(one != one for one in means):
+            return None
+        red, green, blue = (min(1.0, max(0.0, one / self.brightest)) for one in means)
+        return red, green, blue
+
+
+class Counting(QObject):
+    """Counts in a thread, one thing after the other."""
+
+    made = Signal(object, object)
+    """What was asked for, and what came of it."""
+
+    def ask(self, about: Any, work: Callable[[], Any]) -> None:
+        """Do work in a thread; `made` tells of it with what it was about."""
+        threading.Thread(target=self._do, args=(about, work), daemon=True).start()
+
+    def _do(self, about: Any, work: Callable[[], Any]) -> None:
+        made = None
+        with contextlib.suppress(MemoryError, ValueError, TypeError, OSError):
+            made = work()
+        with contextlib.suppress(RuntimeError):  # the widget is gone
+            self.made.emit(about, made)
+
+
+def counting_of(kept: Kept, layer: Any) -> Callable[[], Counted] | None:
+    """Return the work that counts a result; None if it cannot be counted."""
+    result, data, kind = kept.result, layer.data, kept.kind
+    if result.lazy is not None:
+        return partial(sampled, result.lazy) if result.lazy.of_clusters else None
+    if not isinstance(data, np.ndarray) or layer.multiscale:
+        return None
+    whole, origin = result.whole, result.origin
+    doubt = None if whole is None else whole.uncertainty
+    table, groups = kept.shown.table(), groups_in(layer) if kind == "objects" else None
+
+    def work() -> Counted:
+        clusters, pieces = result.clusters, None
+        if clusters is not None and kind == "areas":
+            pieces = label_of_pieces(data, np.append(table, 0)[clusters])
+        elif clusters is None:
+            pieces = _present(data)
+            if groups is not None:
+                there = np.zeros(len(pieces), np.int64)
+                there[: len(groups)] = groups[: len(pieces)]
+                pieces = pieces * there
+            clusters = pieces[np.minimum(data, len(pieces) - 1)] - 1
+        return count(clusters, len(table), origin.layers, origin.axes, doubt, pieces)
+
+    return work
+
+
+def count(
+    clusters: NDArray[np.integer],
+    n: int,
+    layers: Sequence[Image],
+    axes: str,
+    doubt: NDArray[np.floating] | None = None,
+    label_of_piece: NDArray[np.int64] | None = None,
+) -> Counted:
+    """Count the clusters of a result, in the images that it was made from if they still fit.
+
+    Parameters
+    ----------
+    clusters : int array
+        0 to n - 1, other values are of no cluster.
+    n : int
+    layers : sequence of Image
+    axes : str
+        Of a layer, without colours.
+    doubt : float array, optional
+        The uncertainty.
+    label_of_piece : int array, optional
+        To be kept.
+    """
+    image = _image(layers, axes, clusters.size)
+    if image is None:
+        return Counted(summed(clusters, n, None, doubt), label_of_piece=label_of_piece)
+    shaped = clusters.reshape(image.shape)
+    unsure = None if doubt is None else np.asarray(doubt).reshape(image.shape)
+    names = _COLOURS if image.is_rgb else _names(layers, image.n_channels)
+    top = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1.0
+    sums = summed(shaped, n, image, unsure)
+    return Counted(sums, names, image.is_rgb, float(top), label_of_piece)
+
+
+def sampled(labels: Labelled) -> Counted:
+    """Tell of the sample that the training of a lazy result ended with."""
+    model = labels.order.model
+    sizes = model.sizes.astype(np.float64)
+    span = model.scaling.high - model.scaling.low
+    means = model.scaling.low + model.colours * span
+    names = _COLOURS if model.is_rgb else [str(i) for i in range(model.n_channels)]
+    top = max(1.0, float(model.scaling.high.max()))
+    sums = Sums(sizes, means * sizes[:, None], None, float(max(1.0, sizes.sum())))
+    return Counted(sums, names, model.is_rgb, top)
+
+
+def label_of_pieces(pieces: NDArray[np.integer], labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the label that each piece is of, by its number; 0 of numbers that do not occur."""
+    table = np.zeros(int(pieces.max(initial=0)) + 1, np.int64)
+    table[pieces.reshape(-1)] = labels.reshape(-1)
+    table[0] = 0
+    return table
+
+
+def _image(layers: Sequence[Image], axes: str, size: int) -> Frames | None:
+    """See layers as one image, if they are in memory and their labels have that size."""
+    data = [napari_layers.data_of(one) for one in layers]
+    if not data or not all(isinstance(one, np.ndarray) for one in data):
+        return None
+    whole = data[0]
+    if len(data) > 1:
+        whole = Together([Copied(one) for one in data], [bool(one.rgb) for one in layers]).open()
+    try:
+        image = Frames(whole, napari_layers.axes_of(layers, axes))
+    except (TypeError, ValueError):
+        return None
+    return image if int(np.prod(image.shape)) == size else None
+
+
+def _names(layers: Sequence[Image], channels: int) -> list[str]:
+    names = [one.name for one in layers]
+    if len(names) == channels > 1:
+        return names
+    return [""] if channels == 1 else [str(i) for i in range(channels)]
+
+
+def _present(data: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return 1 for each number that occurs, and 0 for the others and for 0."""
+    most = int(data.max(initial=0))
+    if most > _LARGEST_NUMBER:
+        raise ValueError(f"Numbers up to {most} are not counted")
+    there = (np.bincount(np.maximum(data.reshape(-1), 0), minlength=1) > 0).astype(np.int64)
+    there[0] = 0
+    return there
+
+
+def groups_in(layer: Any) -> NDArray[np.int64] | None:
+    """Return the group of each object by its number, 0 for none; None if there are no groups."""
+    features = layer.features
+    if "group" not in features or "index" not in features:
+        return None
+    numbers = features["index"].to_numpy(np.int64)
+    groups = features["group"].fillna(0).to_numpy(np.int64)
+    if not len(numbers) or groups.max(initial=0) < 1 or numbers.min() < 0:
+        return None
+    table = np.zeros(int(numbers.max()) + 1, np.int64)
+    table[numbers] = np.maximum(groups, 0)
+    return table

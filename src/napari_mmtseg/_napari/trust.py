@@ -1,0 +1,119 @@
+"""Show where a result is not to be trusted: its uncertainty, and where the networks disagree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+
+from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.colouring import highest
+from napari_mmtseg._napari.kept import Kept
+
+if TYPE_CHECKING:
+    import napari
+
+_PART = 0.6
+"""Of the highest uncertainty of an image: above that is where its networks disagree most."""
+_CONTOUR_PX = 2
+_COLOUR = "#ff2fd6"  # seen on light tissue and on dark fluorescence
+
+
+class TrustRow(QWidget):
+    """Two buttons that show and hide what a result is unsure of, above its labels."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self._kept: Kept | None = None
+        self.doubt_button = _toggle("Uncertainty", "How far the networks disagree, 0 to 1.")
+        self.contour_button = _toggle(
+            "Disagreement", "An outline around the places where the networks disagree most."
+        )
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        row.addWidget(QLabel("Trust"))
+        for button in (self.doubt_button, self.contour_button):
+            row.addWidget(button, 1)
+        self.doubt_button.clicked.connect(lambda on: self._show("doubt", on))
+        self.contour_button.clicked.connect(lambda on: self._show("contour", on))
+        for event in (viewer.layers.events.removed, viewer.layers.events.inserted):
+            event.connect(self._look)
+
+    def show_result(self, kept: Kept | None) -> None:
+        """Offer what is known of a result."""
+        self._kept = kept
+        self.setVisible(kept is not None and doubts_of(kept) is not None)
+        self._look()
+
+    def _show(self, what: str, on: bool) -> None:
+        kept = self._kept
+        layer = None if kept is None else kept.layer
+        if kept is None or layer is None:
+            return
+        shown = kept.beside.get(what)
+        if shown is None or shown not in self.viewer.layers:
+            if not on:
+                return
+            make = {"doubt": uncertainty_of, "contour": contour_of}[what]
+            shown = kept.beside[what] = make(kept, layer)
+            add_above(self.viewer, shown, layer)
+            shown.events.visible.connect(self._look)
+        shown.visible = on
+
+    def _look(self) -> None:
+        """Let the buttons be down where a layer is seen."""
+        for what, button in (("doubt", self.doubt_button), ("contour", self.contour_button)):
+            shown = None if self._kept is None else self._kept.beside.get(what)
+            seen = shown is not None and shown in self.viewer.layers and shown.visible
+            button.setChecked(seen)
+
+
+def doubts_of(kept: Kept) -> Any:
+    """Return the uncertainty of a result in memory, or None."""
+    return None if kept.result.whole is None else kept.result.whole.uncertainty
+
+
+def uncertainty_of(kept: Kept, layer: Any) -> Any:
+    """Make the layer of a result's uncertainty."""
+    return napari_layers.uncertainty_layer(
+        doubts_of(kept), layer.name, kept.result.placed, dict(layer.metadata)
+    )
+
+
+def contour_of(kept: Kept, layer: Any) -> Labels:
+    """Make the layer that outlines where the networks disagree."""
+    level = _PART * highest(doubts_of(kept))
+    apart = (doubts_of(kept) > level).astype(np.uint8)
+    outline = Labels(
+        apart,
+        name=f"{layer.name} disagreement",
+        colormap=DirectLabelColormap(color_dict={0: "transparent", 1: _COLOUR, None: _COLOUR}),
+        opacity=1.0,
+        metadata={napari_layers.METADATA_KEY: {"disagreement": level}},
+        **kept.result.placed,
+    )
+    outline.contour = _CONTOUR_PX
+    outline.editable = False
+    return outline
+
+
+def add_above(viewer: napari.viewer.Viewer, layer: Any, below: Any) -> None:
+    """Add a layer right above another; what was selected stays so."""
+    active = viewer.layers.selection.active
+    napari_layers.show(viewer, layer)
+    if below in viewer.layers:
+        viewer.layers.move(len(viewer.layers) - 1, viewer.layers.index(below) + 1)
+    if active is not None and active in viewer.layers:
+        viewer.layers.selection.active = active
+
+
+def _toggle(text: str, tooltip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tooltip)
+    button.setCheckable(True)
+    return button

@@ -1,0 +1,15 @@
+"""Say how many threads a process computes with."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def use_threads(count: int) -> None:
+    """Let PyTorch use so many threads in this process, whenever it is loaded."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(count)

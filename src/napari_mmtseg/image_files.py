@@ -1,0 +1,352 @@
+"""Open image files (TIFF, OME-TIFF, ImageJ, PNG, OME-Zarr) with their axes and voxel size."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from napari_mmtseg.arrays import Frames
+from napari_mmtseg.stores import is_store
+from napari_mmtseg.stores import open_image as open_store
+
+TIFF = (".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+ZARR = ".zarr"
+LAZY_BYTES = 2**31
+"""Pixels of more bytes are not read at once but piece by piece."""
+
+_MICROMETRES = {"nm": 1e-3, "µm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25_400.0, "pm": 1e-6}
+_NAMES = {
+    "nanometer": "nm",
+    "micrometer": "µm",
+    "micron": "µm",
+    "microns": "µm",
+    "um": "µm",
+    "μm": "µm",  # the Greek letter
+    "\\u00B5m": "µm",  # as ImageJ writes it
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "picometer": "pm",
+}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image in a file, of which the pixels are not read yet.
+
+    Attributes
+    ----------
+    path : Path
+    shape : tuple of int
+    dtype : numpy dtype
+    axes : str
+        One letter an axis, as `segment` takes them.
+    pixel_um : mapping of str to float
+        The size of a pixel along Z, Y and X in µm, as far as the file tells.
+    notes : tuple of str
+        What a user should know of how it was opened, in sentences.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: str
+    pixel_um: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a folder of chunks, OME-Zarr or zarr."""
+        return self.path.is_dir()
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether it is too large to be read at once."""
+        return math.prod(self.shape) * self.dtype.itemsize > LAZY_BYTES
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """The voxel's size along Z, Y and X as `segment` takes it, for stacks; None if unknown."""
+        known = self.pixel_um
+        return (known["Z"], known["Y"], known["X"]) if set("ZYX") <= set(known) else None
+
+    @property
+    def pixel_size(self) -> tuple[float, ...] | None:
+        """The size of a pixel along the image's Z (if there), Y and X as `measure` takes it."""
+        within = [axis for axis in "ZYX" if axis in self.axes]
+        if not set(within) <= set(self.pixel_um):
+            return None
+        return tuple(self.pixel_um[axis] for axis in within)
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        """What images must share to be labelled by one model: axes and number of channels."""
+        frames = _outline(self.shape, self.dtype, self.axes)
+        return frames.axes, frames.n_channels
+
+    def read(self) -> Any:
+        """Return the pixels: a numpy array, or a lazy one if they are many.
+
+        Raises
+        ------
+        OSError, ValueError, MemoryError
+            If they cannot be read: in one sentence that names the file.
+        """
+        return _told(self.path, _pixels, self)
+
+
+def open_image(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+) -> ImageFile:
+    """Look at an image file, and read no pixel.
+
+    Parameters
+    ----------
+    path : path-like
+        TIFF (OME, ImageJ or plain), PNG, JPEG or BMP, or the folder of an (OME-)Zarr image.
+    axes : str, optional
+        Take the place of the file's own.
+    spacing : sequence of float, optional
+        The size of a pixel along Z, Y and X in µm, or along Y and X; take the place of the file's.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, ValueError
+        If it is no image that can be opened, or does not name its axes: in one sentence that
+        names the file.
+    """
+    path = Path(path)
+    found: ImageFile = _told(path, _look, path, axes)
+    if spacing is not None:
+        sizes = tuple(float(one) for one in spacing)
+        if len(sizes) not in (2, 3) or not all(math.isfinite(s) and s > 0 for s in sizes):
+            raise ValueError(
+                "The size of a pixel (spacing) must be two or three numbers above 0, along (Z,) Y "
+                f"and X in µm, got {' '.join(map(str, spacing))}"
+            )
+        found = replace(found, pixel_um=dict(zip("ZYX"[-len(sizes) :], sizes, strict=True)))
+    _outline(found.shape, found.dtype, found.axes)  # says what is wrong with it
+    return found
+
+
+class LazyTiff:
+    """A TIFF file read piece by piece; it is open while one is read, and no longer."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._opened() as array:
+            self.shape: tuple[int, ...] = array.shape
+            self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+            self.chunks: tuple[int, ...] = array.chunks
+            self.ndim = array.ndim
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part of it."""
+        with self._opened() as array:
+            return np.asarray(array[key])
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        import tifffile
+        import zarr
+
+        with tifffile.TiffFile(self._path) as file:
+            store: Any = file.series[0].aszarr(level=0)
+            try:
+                yield zarr.open(store, mode="r")
+            finally:
+                store.close()
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its name whether a file, or a folder, may be an image."""
+    return path.suffix.lower() in (*TIFF, *PICTURES, ZARR)
+
+
+def _outline(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str) -> Frames:
+    """Take an image for frames without its pixels."""
+    return Frames(np.broadcast_to(np.zeros((), dtype), shape), axes)
+
+
+def _told(path: Path, work: Any, *args: Any) -> Any:
+    """Do something with a file; whatever goes wrong is said in a sentence that names it."""
+    try:
+        return work(*args)
+    except MemoryError as error:
+        raise MemoryError(
+            f"{path} does not fit into memory: crop it, or store it as zarr"
+        ) from error
+    except _Said as error:
+        raise ValueError(f"{path} {error}") from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no {path}: check the name") from error
+    except PermissionError as error:
+        raise PermissionError(
+            f"{path} may not be read: ask for the right to, or close the program that holds it"
+        ) from error
+    except OSError as error:
+        if error.errno is None and str(path) in str(error):
+            raise  # a sentence already
+        raise OSError(f"{path} cannot be read ({_first_line(error)}): copy it again") from error
+    except Exception as error:  # each format fails in its own way
+        if str(path) in str(error) and isinstance(error, ValueError):
+            raise  # of a store, a sentence already
+        raise ValueError(
+            f"{path} is damaged, or no {_format(path)} ({_first_line(error)}): copy it again from "
+            "where it came from"
+        ) from error
+
+
+class _Said(Exception):
+    """What is wrong with a file, as the rest of a sentence that begins with its name."""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).partition("\n")[0][:160]
+
+
+def _format(path: Path) -> str:
+    ending = path.suffix.lower()
+    return "TIFF file" if ending in TIFF else f"{ending.removeprefix('.').upper()} file"
+
+
+def _look(path: Path, axes: str | None) -> ImageFile:
+    if path.is_dir():
+        if not is_store(path):
+            raise _Said("is a folder and no zarr image: name a file, or a folder of images")
+        return _look_at_store(path, axes)
+    if path.stat().st_size == 0:
+        raise _Said("is empty (0 bytes): copy it again from where it came from")
+    ending = path.suffix.lower()
+    if ending in TIFF:
+        return _look_at_tiff(path, axes)
+    if ending in PICTURES:
+        return _look_at_picture(path, axes)
+    known = ", ".join((*TIFF, *PICTURES, ZARR))
+    raise _Said(f"is no image that can be opened here: the names of those end in {known}")
+
+
+def _look_at_store(path: Path, axes: str | None) -> ImageFile:
+    stored = open_store(path)
+    found = axes or stored.axes
+    first = stored.levels[0]
+    if found is None:
+        raise _Said(_unnamed("", first.shape))
+    sizes = {}
+    for axis, size, unit in zip(found, stored.scale[0], stored.units, strict=False):
+        if axis in "ZYX" and (factor := _factor(unit)):
+            sizes[axis] = size * factor
+    return ImageFile(path, first.shape, first.dtype, found, _sound(sizes))
+
+
+def _look_at_tiff(path: Path, axes: str | None) -> ImageFile:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        if not tiff.series:
+            raise _Said("holds no image")
+        series = tiff.series[0]
+        shape, dtype = series.shape, series.dtype
+        if dtype is None:
+            raise _Said("holds pixels of a type that is not known")
+        found = (axes or series.axes).upper()
+        if not axes and not set(found) <= set("TCZYXS"):
+            raise _Said(_unnamed(found, shape))
+        notes: tuple[str, ...] = ()
+        if (many := len(tiff.series)) > 1:
+            notes = (f"{path.name} holds {many} images, of which the first is taken.",)
+        sizes = _ome_sizes(tiff) if tiff.is_ome else _imagej_sizes(tiff) if tiff.is_imagej else {}
+        return ImageFile(path, tuple(shape), np.dtype(dtype), found, _sound(sizes), notes)
+
+
+def _look_at_picture(path: Path, axes: str | None) -> ImageFile:
+    from imageio.v3 import improps
+
+    known = improps(path, plugin="pillow", index=0)
+    found = axes or ("YX" if len(known.shape) == 2 else "YXS")
+    shape = tuple(known.shape)
+    if not axes and shape[2:] == (2,):  # grey and alpha
+        shape, found = shape[:2], "YX"
+    return ImageFile(path, shape, np.dtype(known.dtype), found, {})
+
+
+def _unnamed(axes: str, shape: tuple[int, ...]) -> str:
+    named = f" ({axes} of the lengths {shape})" if axes else f" (their lengths are {shape})"
+    return (
+        f"does not say what all its axes are{named}: name them, such as ZYX for a stack along Z "
+        "or TYX over time (--axes ZYX)"
+    )
+
+
+def _pixels(file: ImageFile) -> Any:
+    path = file.path
+    if file.is_store:
+        stored = open_store(path).pixels
+        return stored if file.is_lazy else np.asarray(stored)
+    if path.suffix.lower() in TIFF:
+        import tifffile
+
+        if file.is_lazy:
+            return LazyTiff(path)
+        found = tifffile.imread(path, series=0, level=0)
+    else:
+        from imageio.v3 import imread
+
+        found = imread(path, plugin="pillow", index=0)
+        found = found[..., 0] if found.ndim > len(file.shape) else found
+    if found.shape != file.shape:
+        raise _Said(f"has changed: its shape was {file.shape} and is {found.shape}; run again")
+    return found
+
+
+def _factor(unit: str | None) -> float | None:
+    """Return how many micrometres a unit is, None if it is no length."""
+    return _MICROMETRES.get(_NAMES.get(unit or "", unit or ""))
+
+
+def _sound(sizes: Mapping[str, float]) -> dict[str, float]:
+    return {axis: size for axis, size in sizes.items() if math.isfinite(size) and size > 0}
+
+
+def _ome_sizes(tiff: Any) -> dict[str, float]:
+    """Return the size of a pixel along each axis that OME-XML tells it of, µm."""
+    try:
+        root = ElementTree.fromstring(tiff.ome_metadata or "")
+    except ElementTree.ParseError:
+        return {}
+    pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
+    sizes = {}
+    for axis in "XYZ" if pixels is not None else "":
+        size = pixels.get(f"PhysicalSize{axis}")  # type: ignore[union-attr]
+        factor = _factor(pixels.get(f"PhysicalSize{axis}Unit", "µm"))  # type: ignore[union-attr]
+        if size and factor:
+            sizes[axis] = float(size) * factor
+    return sizes
+
+
+def _imagej_sizes(tiff: Any) -> dict[str, float]:
+    """Return the size of a pixel along each axis that ImageJ tells it of, µm."""
+    about = tiff.imagej_metadata or {}
+    factor = _factor(about.get("unit"))
+    if not factor:
+        return {}
+    sizes = {}
+    for axis in "XY":
+        tag = tiff.pages[0].tags.get(f"{axis}Resolution")
+        if tag is not None and tag.value[0]:
+            sizes[axis] = tag.value[1] / tag.value[0] * factor
+    if "spacing" in about:
+        sizes["Z"] = float(about["spacing"]) * factor
+    return sizes

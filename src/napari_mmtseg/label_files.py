@@ -1,0 +1,110 @@
+"""Write labels to files that carry their axes and voxel size: OME-TIFF, or OME-Zarr."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import uuid
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mmtseg.arrays import is_lazy
+from napari_mmtseg.chunks import Region
+from napari_mmtseg.cluster import Ahead
+from napari_mmtseg.files import write_whole
+from napari_mmtseg.writing import Written, write_labels
+
+_SIDE_PX = 1024
+_CLASSIC_BYTES = 2**31
+
+
+def tiff_of(labels: NDArray[Any], axes: str, pixel_um: Mapping[str, float]) -> bytes:
+    """Return labels as the bytes of an OME-TIFF; the same labels give the same bytes.
+
+    Parameters
+    ----------
+    labels : integer or float array
+        Or the uncertainty.
+    axes : str
+        Of the labels.
+    pixel_um : mapping of str to float
+        The size of a pixel along Z, Y and X in µm, as far as it is known.
+    """
+    import tifffile
+
+    about: dict[str, Any] = {"axes": axes}
+    for axis, size in pixel_um.items():
+        if axis in axes:
+            about |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+    digest = hashlib.sha256(np.ascontiguousarray(labels).data)
+    about["UUID"] = str(uuid.UUID(bytes=digest.digest()[:16]))  # by default it is of the moment
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        labels,
+        ome=True,
+        photometric="minisblack",
+        compression="zlib",
+        metadata=about,
+        bigtiff=labels.nbytes > _CLASSIC_BYTES,
+    )
+    return file.getvalue()
+
+
+def write_tiff(
+    path: str | os.PathLike[str],
+    labels: NDArray[Any],
+    axes: str,
+    pixel_um: Mapping[str, float],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write labels as OME-TIFF, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        As in `files.write_whole`.
+    """
+    write_whole(path, [tiff_of(labels, axes, pixel_um)], overwrite=overwrite)
+
+
+def store_steps(
+    path: str | os.PathLike[str],
+    labels: Any,
+    axes: str,
+    pixel_um: Mapping[str, float],
+    *,
+    fingerprint: str,
+    overwrite: bool = False,
+    client: Any = None,
+) -> Generator[Written, bool | None, Path]:
+    """Write labels, lazy ones too, as OME-Zarr block by block; see `write_labels`.
+
+    With the client of a cluster, that computes the blocks of lazy ones.
+    """
+    lazy = is_lazy(labels)
+    side = {"Y": _SIDE_PX, "X": _SIDE_PX}
+    chunk = labels.chunksize if lazy else [side.get(axis, 1) for axis in axes]
+    known = [pixel_um.get(axis) for axis in axes]
+
+    def block(region: Region) -> NDArray[Any]:
+        part = labels[region]
+        return np.asarray(part.compute(scheduler="threads") if hasattr(part, "compute") else part)
+
+    return write_labels(
+        path,
+        labels.shape,
+        chunk,
+        Ahead(client, labels) if lazy and client is not None else block,
+        axes=axes,
+        fingerprint=fingerprint,
+        scale=[one or 1.0 for one in known],
+        units=["micrometer" if one else None for one in known],
+        overwrite=overwrite,
+    )

@@ -1,0 +1,53 @@
+"""Stop is obeyed in every phase, and what it says stays to be read."""
+
+import time
+
+import numpy as np
+
+from napari_mmtseg import MMT
+
+
+def deep_stack(planes, side):
+    rows, columns = np.ogrid[:side, :side]
+    disc = (rows % 40 - 20) ** 2 + (columns % 40 - 20) ** 2 < 120
+    noise = np.random.default_rng(0).normal(0, 6, (planes, side, side))
+    return np.clip(40 + 150 * disc + noise, 0, 255).astype(np.uint8)
+
+
+def test_stop_ends_labelling_at_once_and_keeps_the_planes_that_are_done(
+    viewer, widget, qtbot, finish
+):
+    viewer.add_image(deep_stack(40, 384), name="stack", axis_labels=("z", "y", "x"))
+    widget.form.show_method(MMT.preset("nuclei", n_iterations=3, width=8, n_crops=8))
+    said = []
+    widget.panel.run_button.click()
+    qtbot.waitUntil(lambda: "part 3 of 40" in widget.panel.status.text(), timeout=60_000)
+    start = time.monotonic()
+    widget.panel.stop_button.click()
+    assert time.monotonic() - start < 0.2
+    assert not widget.panel.stop_button.isEnabled()
+    while widget.running:
+        said.append(widget.panel.status.text())
+        qtbot.wait(20)
+    assert time.monotonic() - start < 15  # 35 before; 2 where nothing else runs
+    assert set(said) == {"Stopping; keeping what is done so far…"}
+    labels = viewer.layers[-1].data
+    assert labels[0].any()
+    assert not labels[20:].any()
+    assert "Stopped" in widget.panel.status.text()
+
+
+def test_the_time_left_counts_labelling_and_not_the_start(viewer, widget, qtbot, finish):
+    viewer.add_image(deep_stack(4, 64), name="stack", axis_labels=("z", "y", "x"))
+    widget.form.show_method(MMT(n_iterations=400, width=8, n_crops=4, min_labels=1))
+    widget.panel.run_button.click()
+    qtbot.waitUntil(lambda: "left" in widget.panel.status.text(), timeout=60_000)
+    widget.panel._started -= 3600  # however long it took to come to the first iteration
+    qtbot.waitUntil(lambda: "Iteration 3" in widget.panel.status.text(), timeout=60_000)
+    assert " h left" not in widget.panel.status.text()
+    widget.panel.stop_button.click()
+    assert "Stopping" in widget.panel.status.text()
+    finish(widget)
+    assert viewer.layers[-1].data.all()
+    record = viewer.layers[-1].metadata["napari-mmtseg"]
+    assert 0 < record["stopped"] < 400
