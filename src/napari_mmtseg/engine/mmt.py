@@ -40,7 +40,9 @@ def train(sample: Sample, method: MMT, initial: Weights | None = None) -> Traini
 
 def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.device) -> Training:
     generator = torch.Generator().manual_seed(method.seed)
-    working = looked_at(working_sample(sample, method, device), method)
+    working = working_sample(sample, method, device)
+    if initial is None or method.look_at == "texture":  # given weights say what they look at
+        working = looked_at(working, method)
     fewest = max(method.min_labels, len(working.painted))
     given = None
     if initial is not None:

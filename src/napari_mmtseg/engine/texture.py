@@ -43,12 +43,15 @@ def looked_at(working: Working, method: MMT) -> Working:
             return working
         if min(min(one.valid.shape[-2:]) for one in working.planes) < _SMALLEST_SIDE:
             return working
-        intensity = _coherence_of_intensity(working.planes)
+        intensity = _coherence_of_intensity(_pieces(working.planes, 0))
         if intensity >= _COHERENT:
             return working
     own = working.planes[0].own_pixels
     features = Features(own.shape[1], own.ndim - 2)
-    planes = _described(working.planes, features)
+    planes = [
+        one._replace(pixels=one.own_pixels, features=features(one.pixels))
+        for one in _pieces(working.planes, features.margin)
+    ]
     axes, shares = _principal_axes(planes, features)
     if method.look_at == "automatic":
         texture = _coherence_of_texture(planes, axes, shares, features)
@@ -57,19 +60,19 @@ def looked_at(working: Working, method: MMT) -> Working:
     return working._replace(planes=planes, axes_of_texture=axes)
 
 
-def _described(planes: Sequence[Batch], features: Features) -> list[Batch]:
-    """Find the features of the planes, or of even crops of them if they are large.
+def _pieces(planes: Sequence[Batch], margin: int) -> list[Batch]:
+    """Give the planes another margin, or take even crops of them if they are large.
 
     Planes with strokes stay whole, so that no stroke is missed.
     """
-    wide = [one._replace(pixels=with_margin(one.own_pixels, features.margin)) for one in planes]
-    if sum(one.valid.numel() for one in wide) > _WHOLE_PIXELS:
-        whole = [one for one in wide if one.has_strokes]
-        others = [one for one in wide if not one.has_strokes]
-        axes = features.n_axes
-        side = _CROP_SIDE[axes]
-        wide = whole + even_crops(others, [side] * axes, _WHOLE_PIXELS // side**axes)
-    return [one._replace(pixels=one.own_pixels, features=features(one.pixels)) for one in wide]
+    wide = [one._replace(pixels=with_margin(one.own_pixels, margin)) for one in planes]
+    if sum(one.valid.numel() for one in wide) <= _WHOLE_PIXELS:
+        return wide
+    whole = [one for one in wide if one.has_strokes]
+    others = [one for one in wide if not one.has_strokes]
+    axes = planes[0].valid.ndim - 1
+    side = _CROP_SIDE[axes]
+    return whole + even_crops(others, [side] * axes, _WHOLE_PIXELS // side**axes)
 
 
 def _principal_axes(
