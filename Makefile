@@ -12,7 +12,7 @@ PACKAGES := python3-venv xvfb xauth libegl1 libgl1 libdbus-1-3 libfontconfig1 li
 SHOWN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s)),$(filter Windows_NT,$(OS)))
 WINDOW := $(if $(SHOWN),,xvfb-run -a -s "-screen 0 1400x900x24")
 
-.PHONY: demo test attack lint docs screenshots bench-smoke bench-engine bench-scale bench-objects clean system
+.PHONY: demo test attack lint docs screenshots bench-smoke bench-engine bench-scale bench-objects bench-folders clean system
 
 demo: $(READY)
 	$(WINDOW) $(BIN)/python -m napari_mmtseg._napari.demo $(if $(SHOWN),,--output demo-output)
@@ -74,6 +74,12 @@ bench-scale: $(READY)
 bench-objects: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.objects $(if $(wildcard $(DATA)),--data $(DATA),--only speed)
+
+# Folders, the command line and a cluster against their aims; figures under load are upper bounds.
+bench-folders: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(WINDOW) $(BIN)/python -m benchmarks.folders $(if $(wildcard $(DATA)/dsb2018),--data $(DATA))
+	$(BIN)/python -m benchmarks.plan
 
 $(READY): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""The command line: tables, stability and figures."""
+"""The command line: tables, modalities, steadiness, stability and figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import contenders, datasets, figure, provenance, report, running, stability
+from benchmarks import (
+    contenders,
+    datasets,
+    figure,
+    modalities,
+    provenance,
+    report,
+    running,
+    stability,
+    steadiness,
+)
 from benchmarks.contenders import Contender
 from benchmarks.datasets import Dataset
 from benchmarks.store import Store
@@ -64,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="S")
     table.add_argument("--report-only", action="store_true", help="from what there is; run nothing")
     table.set_defaults(run=_table)
+
+    kinds = commands.add_parser("modalities", help=modalities.__doc__)
+    modalities.add_arguments(kinds)
+    kinds.set_defaults(run=modalities.run)
+
+    changed = commands.add_parser("steady", help=steadiness.__doc__)
+    steadiness.add_arguments(changed)
+    changed.set_defaults(run=steadiness.run)
 
     steady = commands.add_parser("stability", help="do different seeds agree?")
     _add_data(steady)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -101,7 +102,13 @@ def canonical(settings: Settings) -> str:
     return json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True)
 
 
-def labels_of(variant: str, image: NDArray[Any], axes: str, seed: int) -> NDArray[Any]:
+def labels_of(
+    variant: str,
+    image: NDArray[Any],
+    axes: str,
+    seed: int,
+    spacing: Sequence[float] | None = None,
+) -> NDArray[Any]:
     """Segment an image."""
     settings = json.loads(variant)
     if settings["method"] == "blank":
@@ -114,7 +121,7 @@ def labels_of(variant: str, image: NDArray[Any], axes: str, seed: int) -> NDArra
         method = method_from_dict(settings)
         if any(one.name == "seed" for one in method.settings()):
             method = method_from_dict({**settings, "seed": seed})
-        return segment(image, method, axes=axes)
+        return segment(image, method, axes=axes, spacing=spacing)
 
 
 def warm_up(variant: str) -> None:

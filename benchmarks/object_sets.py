@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -44,7 +44,11 @@ class ObjectPicture(Picture):
 
 
 def find(
-    data: Path, *, voxels: Mapping[str, Voxel] | None = None, scored: bool = True
+    data: Path,
+    *,
+    voxels: Mapping[str, Voxel] | None = None,
+    scored: bool = True,
+    left_out: Collection[str] = tuple(NOT_OBJECTS),
 ) -> dict[str, Dataset]:
     """List the sets of a folder, the expected ones first.
 
@@ -59,6 +63,8 @@ def find(
     scored : bool
         False: images of all kinds, to count specks in; those of no use for scores lose their
         ground truth.
+    left_out : collection of str
+        How the names of sets begin that are not scored.
 
     Raises
     ------
@@ -73,14 +79,14 @@ def find(
     for folder in folders:
         if (folder / "images").is_dir() and (folder / "labels").is_dir():
             name = folder.resolve().name
-            if _wanted(name, scored):
+            if _wanted(name, scored, left_out):
                 for one in _of_folder(folder, name, known):
                     part = f"dsb {one.group}" if name == "dsb2018" else name
                     found.setdefault(part, []).append(one)
-    for one in _of_microscopy(data / "microscopy", known, scored):
+    for one in _of_microscopy(data / "microscopy", known, scored, left_out):
         found.setdefault(one.name, []).append(one)
     for name, pictures in found.items():
-        if not _wanted(name, scored=True):
+        if not _wanted(name, True, left_out):
             found[name] = [replace(one, truths=()) for one in pictures]
     names = sorted(found, key=lambda name: (_place(name), name))
     return {
@@ -116,10 +122,10 @@ def _place(name: str) -> int:
     return EXPECTED.index(name) if name in EXPECTED else len(EXPECTED)
 
 
-def _wanted(name: str, scored: bool) -> bool:
+def _wanted(name: str, scored: bool, left_out: Collection[str]) -> bool:
     """Tell whether a set counts; photographs hold nothing to call a speck."""
     if scored:
-        return not any(name.startswith(one) for one in NOT_OBJECTS)
+        return not any(name.startswith(one) for one in left_out)
     return not name.startswith("bsds")
 
 
@@ -149,7 +155,9 @@ def _axes_of(path: Path) -> str:
     return "ZYX" if len(shape) == 3 and shape[-1] not in (3, 4) else ""
 
 
-def _of_microscopy(folder: Path, voxels: Mapping[str, Voxel], scored: bool) -> list[ObjectPicture]:
+def _of_microscopy(
+    folder: Path, voxels: Mapping[str, Voxel], scored: bool, left_out: Collection[str]
+) -> list[ObjectPicture]:
     found = []
     for path in sorted(folder.glob("*.tif")):
         match = re.fullmatch(r"(.+)_([tczyx]+)", path.stem)
@@ -157,7 +165,7 @@ def _of_microscopy(folder: Path, voxels: Mapping[str, Voxel], scored: bool) -> l
             continue
         name, axes = match[1], match[2].upper()
         truth = path.with_name(f"{name}_labels_{match[2]}.tif")
-        if _wanted(name, scored) and (truth.is_file() or not scored):
+        if _wanted(name, scored, left_out) and (truth.is_file() or not scored):
             truths = (truth,) if truth.is_file() else ()
             voxel = _voxel(axes, name, name, voxels)
             found.append(ObjectPicture(name, "folder", path, truths, "", axes, voxel))

@@ -35,8 +35,9 @@ from benchmarks.memory import forget_peak, peak_mib, resident_mib
 from napari_mmtseg import MMT, load, segment, train
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine.merging import cut, merges
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.methods import METHODS, RefinedMethod
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.nuclei import nuclei_stack
 from napari_mmtseg.settings import Method
 from napari_mmtseg.writing import write_labels
@@ -62,14 +63,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with bsds500, dsb2018 and microscopy")
     parser.add_argument("--gpixel", type=float, default=1.0, help="size of the largest image")
     parser.add_argument("--only", nargs="*", help="parts: equality blocks speed size kills merging")
+    parser.add_argument("--methods", nargs="*", help="of equality and blocks, such as MMT KMeans")
+    parser.add_argument("--crop", type=int, default=0, help="side of the images of these two, px")
     parser.add_argument("--write", nargs=2, metavar=("IMAGE", "TARGET"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.write:
         _write(Path(args.write[0]), Path(args.write[1]), log=True)
         return
     parts: dict[str, Callable[[], Iterator[Row]]] = {
-        "equality": partial(_equality, args.data),
-        "blocks": partial(_blocks, args.data),
+        "equality": partial(_equality, args.data, args.methods, args.crop),
+        "blocks": partial(_blocks, args.methods, args.crop),
         "speed": _speed,
         "merging": _merging,
         "size": partial(_size, args.gpixel),
@@ -101,21 +104,33 @@ def _pictures(folder: Path | None) -> list[Picture]:
     return found + named[:6]
 
 
-def _learning() -> Iterator[Method]:
-    """Give each method that learns, at its default, and refined where it is not by default."""
-    for cls in METHODS.values():
-        if cls.trains:
+def _cropped(picture: Picture, side: int) -> Picture:
+    """Take the first pixels of each plane, if a side is given."""
+    if not side:
+        return picture
+    cut = tuple(slice(side if axis in "YX" else None) for axis in picture.axes)
+    return picture._replace(pixels=np.ascontiguousarray(picture.pixels[cut]))
+
+
+def _learning(named: list[str] | None) -> Iterator[Method]:
+    """Give each method that learns, at its default, refined where it is not, and other outputs."""
+    for name, cls in METHODS.items():
+        if cls.trains and name in (named or METHODS):
             known = {one.name for one in cls.settings()}
             quick = {"n_iterations": 10} if "n_iterations" in known else {}
             method = cls.preset("default", **quick)
             yield method
             if isinstance(method, RefinedMethod) and not method.vote_border:
                 yield dataclasses.replace(method, vote_border=0.2, sharpening_px=8)
+            if isinstance(method, RefinedMethod):
+                for output in ("areas", "objects"):
+                    changes: dict[str, Any] = {"output": output}
+                    yield dataclasses.replace(method, **changes)
 
 
-def _equality(folder: Path | None) -> Iterator[Row]:
-    pictures = _pictures(folder)
-    for method in _learning():
+def _equality(folder: Path | None, named: list[str] | None, side: int) -> Iterator[Row]:
+    pictures = [_cropped(one, side) for one in _pictures(folder)]
+    for method in _learning(named):
         equal = 0
         for one in pictures:
             labels, doubt = segment(one.pixels, method, axes=one.axes, return_uncertainty=True)
@@ -132,13 +147,14 @@ def _equality(folder: Path | None) -> Iterator[Row]:
         yield what, "all equal", f"{equal} of {len(pictures)} images"
 
 
-def _blocks(folder: Path | None) -> Iterator[Row]:
+def _blocks(named: list[str] | None, side: int) -> Iterator[Row]:
     tissue = data.immunohistochemistry()
     pictures = [
         Picture("tissue 1200 x 1500", _of_shape(tissue, (1200, 1500)), "YXS"),
         Picture("nuclei sample", nuclei_stack((6, 256, 256))[0], "ZYX"),
     ]
-    for method in _learning():
+    pictures = [_cropped(one, side) for one in pictures]
+    for method in _learning(named):
         equal = 0
         for one in pictures:
             model = train(one.pixels, method, axes=one.axes)
@@ -176,7 +192,7 @@ def _merging() -> Iterator[Row]:
 
 
 def _size(gpixel: float) -> Iterator[Row]:
-    rates, peaks = [], []
+    rates, efforts, peaks = [], [], []
     sides = [8192]
     while (sides[-1] * 2) ** 2 <= 1.1 * gpixel * 2**30:
         sides.append(sides[-1] * 2)
@@ -186,13 +202,17 @@ def _size(gpixel: float) -> Iterator[Row]:
             forget_peak()
             before = resident_mib()
             training, _ = _timed(partial(_model_of, image))
+            worked = time.process_time()
             seconds, _ = _timed(partial(_write, image, Path(place) / f"{side}-labels.zarr"))
+            efforts.append((time.process_time() - worked) / (side * side / 1e6))
             rates.append(seconds / (side * side / 1e6))
             peaks.append(peak_mib() - before)
             figures = f"{training:.1f} s, {rates[-1]:.3f} s/Mpixel, {peaks[-1]:.0f} MiB"
+            figures += f"; processor time {efforts[-1]:.3f} s/Mpixel"
             yield f"{side} x {side}, zarr in, OME-Zarr out: training, labelling, peak", "", figures
-    spread = 100 * (max(rates) / min(rates) - 1)
-    yield "time per Mpixel from the smallest to the largest", "flat within 15 %", f"{spread:.0f} %"
+    spread, other = (100 * (max(one) / min(one) - 1) for one in (rates, efforts))
+    figure = f"{spread:.0f} %, processor time {other:.0f} %"
+    yield "time per Mpixel from the smallest to the largest", "flat within 15 %", figure
     yield "peak memory above the import, the largest", "1.5 GB", f"{max(peaks) / 954:.2f} GB"
 
 
@@ -278,7 +298,8 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def _name(method: Method) -> str:
     refined = isinstance(method, RefinedMethod) and method.vote_border
-    return type(method).__name__ + (", votes and sharpening" if refined else "")
+    output = "" if output_of(method) == "classes" else f", {output_of(method)}"
+    return type(method).__name__ + (", votes and sharpening" if refined else "") + output
 
 
 def _scratch() -> Path:

@@ -61,6 +61,7 @@ def _lazy() -> None:
     )
     run(widget)
     labels = viewer.layers[-1].data
+    drafts: list[float] = []
     times: list[float] = []
     delays: list[float] = []
     ticks: list[float] = []
@@ -72,12 +73,16 @@ def _lazy() -> None:
         start = time.perf_counter()
         viewer.dims.set_current_step((0, 1), (t, z))
         wait(partial(_is_known, labels, t, z))
+        drafts.append(time.perf_counter() - start)
+        wait(partial(_is_exact, labels, 12 * t + z))
         times.append(time.perf_counter() - start)
     timer.stop()
     delays += (1000 * np.diff(ticks) - _TICK_MS).tolist()
     viewer.close()
-    seen = f"{median(times):.2f} s, longest {max(times):.2f} s"
-    print(f"| plane in view of a lazy 4D layer, 1024 x 1024, another place | 0.5 s | {seen} |")
+    what = "plane in view of a lazy 4D layer, 1024 x 1024, another place"
+    for kind, found in (("draft", drafts), ("exact", times)):
+        seen = f"{median(found):.2f} s, longest {max(found):.2f} s"
+        print(f"| {what}: {kind} | 0.5 s | {seen} |")
     p95, worst = np.percentile(delays, 95), max(delays)
     what = "the window's event loop meanwhile, 95th percentile / longest"
     print(f"| {what} | 50 ms / | {p95:.0f} ms / {worst:.0f} ms |")
@@ -85,6 +90,10 @@ def _lazy() -> None:
 
 def _is_known(labels: Any, t: int, z: int) -> bool:
     return bool(labels[t, z].any())
+
+
+def _is_exact(labels: Any, plane: int) -> bool:
+    return not labels.is_draft(plane)
 
 
 def _outside() -> float:

@@ -1,13 +1,17 @@
 """Take the screenshots of the docs from the real window, so that they cannot go stale."""
 
+import contextlib
+import tempfile
 from pathlib import Path
 
 import napari
+import tifffile
 from qtpy.QtWidgets import QApplication
 
 from napari_mmtseg._napari.demo import open_widget, run, wait
+from napari_mmtseg.nuclei import nuclei_stack
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parent.absolute() / "images"
 
 
 def main() -> None:
@@ -16,6 +20,7 @@ def main() -> None:
         take(sample)
     take_comparison()
     take_objects()
+    take_folders()
 
 
 def take(sample: str) -> None:
@@ -61,6 +66,29 @@ def take_objects() -> None:
     correct.use("delete")
     viewer.window.screenshot(str(IMAGES / "correct.png"), canvas_only=False, flash=False)
     viewer.close()
+
+
+def take_folders() -> None:
+    """Do a folder of planes, one of which cannot be read, and save the window."""
+    stack, _ = nuclei_stack((12, 256, 256))
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        viewer = napari.Viewer()
+        viewer.window.resize(1280, 900)
+        _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Folders")
+        folder = Path("plate 1")
+        folder.mkdir()
+        for number, plane in enumerate(stack[2:10]):
+            tifffile.imwrite(folder / f"well {number + 1}.tif", plane)
+        (folder / "well 9.tif").write_bytes(b"cut off while it was copied")
+        widget.sources.setText("plate 1")
+        widget.results.setText("results")
+        widget.run()
+        wait(lambda: not widget.running)
+        widget.open_row(widget.rows.index(3, 0))
+        for _ in range(20):
+            QApplication.processEvents()
+        viewer.window.screenshot(str(IMAGES / "folders.png"), canvas_only=False, flash=False)
+        viewer.close()
 
 
 if __name__ == "__main__":

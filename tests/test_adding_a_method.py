@@ -44,7 +44,7 @@ def _train(sample, method, initial=None):
 
 
 def _predictor(weights, method):
-    def find(pixels, tile, label_of=None):
+    def find(pixels, tile, label_of=None, early=None):
         above = (pixels.mean(axis=0) > weights["level"]).astype(np.int64)
         return (above if tile is None else above[tile.inner]), None
 

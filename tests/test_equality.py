@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from napari_mmtseg import load, segment, train
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import drain
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.methods import METHODS
 from napari_mmtseg.segmentation import segment_steps
 

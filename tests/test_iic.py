@@ -14,7 +14,7 @@ from napari_mmtseg.engine import views
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.pairs import Drawer, on_grid
 from napari_mmtseg.engine.refine.sharpening import sharpened
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.segmentation import segment_steps, train_steps
 
 QUICK = {

@@ -121,12 +121,6 @@ def test_an_image_of_one_value_has_no_object():
         assert not segment(np.full((40, 50), 7.0), MMT.preset("nuclei")).any()
 
 
-def test_objects_of_a_lazy_image_are_refused_before_training():
-    da = pytest.importorskip("dask.array")
-    with pytest.raises(ValueError, match="Objects of a lazy image"):
-        segment(da.zeros((64, 64)), MMT.preset("nuclei"))
-
-
 def test_named_classes_keep_the_objects():
     image, truth = discs()
     strokes = np.zeros(image.shape, np.uint8)

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 
 from napari_mmtseg import IIC, MMT, Kanezaki, Kim, KMeans, load, segment, train
 from napari_mmtseg.arrays import Frames
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.methods import METHODS, SpatialMethod
 
 SPACING = (0.5, 0.25, 0.25)

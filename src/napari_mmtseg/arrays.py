@@ -124,6 +124,32 @@ class Frames:
         index = int(np.ravel_multi_index(position, self._stack_shape)) if position else 0
         return index, tuple(by_axis[axis] for axis in self._within)
 
+    def parts_of(self, box: Region) -> Iterator[tuple[int, Region, Region]]:
+        """Cut a box of the labels into what lies in each frame.
+
+        Yields
+        ------
+        index : int
+            Of the frame.
+        region : Region
+            What of the frame lies in the box.
+        place : Region
+            Where that is in the box, which `tile_view` sees as the part of a frame.
+        """
+        along = [
+            [slice(i, i + 1) for i in range(one.start, one.stop)] if axis in self._stack else [one]
+            for axis, one in zip(self.label_axes, box, strict=True)
+        ]
+        for part in itertools.product(*along):
+            index, region = self.tile_of(part)
+            yield index, region, within(part, box)
+
+    def box_of(self, index: int, region: Region) -> Region:
+        """Turn a region of a frame into the box of the labels that it is."""
+        at = {a: slice(i, i + 1) for a, i in zip(self._stack, self.position(index), strict=True)}
+        by_axis = at | dict(zip(self._within, region, strict=True))
+        return tuple(by_axis[axis] for axis in self.label_axes)
+
     def tile_view(self, chunk: NDArray[Any]) -> NDArray[Any]:
         """See an array that holds a part of one frame in the labels' axes as that part."""
         others = [axis for axis in range(chunk.ndim) if axis not in self.frame_axes]
@@ -168,14 +194,30 @@ def several(image: ArrayLike | Sequence[ArrayLike]) -> list[ArrayLike]:
     return [cast(ArrayLike, image)]
 
 
-def grid(shape: Sequence[int], sides: Sequence[int]) -> Iterator[Region]:
-    """Cut a frame into rectangles on a grid that begins at its corner, row by row."""
-    starts = (range(0, n, side) for n, side in zip(shape, sides, strict=True))
+def grid(
+    shape: Sequence[int], sides: Sequence[int], region: Region | None = None
+) -> Iterator[Region]:
+    """Cut a frame into rectangles on a grid that begins at its corner, row by row.
+
+    With a region, those that it touches are given alone.
+    """
+    region = region or tuple(slice(0, n) for n in shape)
+    starts = (
+        range(one.start // side * side, min(one.stop, n), side)
+        for n, side, one in zip(shape, sides, region, strict=True)
+    )
     for corner in itertools.product(*starts):
         yield tuple(
             slice(first, min(first + side, n))
             for first, side, n in zip(corner, sides, shape, strict=True)
         )
+
+
+def shared(one: Region, other: Region) -> Region:
+    """Return what two regions that meet have in common."""
+    return tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
 
 
 def grown(region: Region, margins: Sequence[int], shape: Sequence[int]) -> Region:

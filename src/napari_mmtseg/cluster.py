@@ -28,7 +28,7 @@ from napari_mmtseg.engine.threads import use_threads
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from napari_mmtseg.labelling import Found, Labeller
+    from napari_mmtseg.labeller import Found, Labeller
 
 _PATIENCE_SECONDS = 10
 _WAITING_A_THREAD = 2

@@ -22,6 +22,8 @@ class Clustered(Protocol):
     @property
     def colours(self) -> NDArray[np.float32]: ...
     @property
+    def traits(self) -> NDArray[np.floating]: ...
+    @property
     def sizes(self) -> NDArray[np.int64]: ...
     @property
     def classes(self) -> NDArray[np.int64]: ...
@@ -36,7 +38,7 @@ def in_use(sizes: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.b
 
 def merged(
     order: NDArray[np.int64],
-    colours: NDArray[np.float32],
+    traits: NDArray[np.floating],
     sizes: NDArray[np.int64],
     classes: NDArray[np.int64],
     groups: NDArray[np.int64],
@@ -46,7 +48,7 @@ def merged(
     used = np.flatnonzero(in_use(sizes, classes))
     labels = cut(order, sizes[used], classes[used], n_labels)
     # A cluster that was not seen stands with the one that is most like it, of its own group.
-    wide = colours.astype(np.float64)
+    wide = traits.astype(np.float64)
     apart = ((wide[:, None] - wide[used]) ** 2).sum(-1)  # (K, used)
     apart[groups[:, None] != groups[used]] += 2 * apart.max() + 1
     nearest = apart.argmin(axis=1)
@@ -61,7 +63,7 @@ def automatic(model: Clustered) -> int:
     if not np.ptp(model.colours[used], axis=0).any():
         return 1  # learned on a constant image, where only the border differs
     share = getattr(model.method, "explained", 1.0)
-    seen = (model.colours[used], model.sizes[used], model.classes[used])
+    seen = (model.traits[used], model.sizes[used], model.classes[used])
     return getattr(model.method, "n_labels", 0) or fewest(model.order, *seen, share)
 
 
@@ -69,5 +71,5 @@ def tree_of(model: Clustered) -> Tree:
     """Return in which order a model's clusters merge."""
     used = np.flatnonzero(in_use(model.sizes, model.classes))
     order = [(int(used[into]), int(used[gone])) for into, gone in model.order.tolist()]
-    known = (model.order, model.colours, model.sizes, model.classes, model.groups)
+    known = (model.order, model.traits, model.sizes, model.classes, model.groups)
     return Tree(order, merged(*known, len(used)).tolist(), model.sizes.tolist())

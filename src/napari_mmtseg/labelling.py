@@ -1,196 +1,25 @@
-"""The only way from pixels to clusters: tile by tile, on a grid that belongs to the frame."""
+"""From a model and an image to its labels: those in memory tile by tile, lazy ones by need."""
 
 from __future__ import annotations
 
 import math
-import uuid
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg import cluster, engine, memory
-from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, within
-from napari_mmtseg.engine import Run, Step, Tile, Weights
-from napari_mmtseg.finding import Known, check_diameter, object_steps
+from napari_mmtseg import cluster, memory
+from napari_mmtseg.arrays import Frames, is_lazy
+from napari_mmtseg.deferred import as_dask, boxes_of, lazy_clusters, lazy_uncertainty
+from napari_mmtseg.engine import Run, Step
+from napari_mmtseg.finding import check_objects, object_steps, warn_of_cubes
+from napari_mmtseg.labeller import Labeller, Remembering, Trained
 from napari_mmtseg.labels.pieces import pieces
-from napari_mmtseg.labels.specks import without_specks
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
-
-_STRIP_VALUES = 2**18
-"""So many scaled values stay in a processor's cache."""
-_AT_ONCE = 2
-"""So many tiles: one is in the parts that use all processors while the other is not."""
-
-Clusters = NDArray[np.int16]
-"""0..K - 1, or -1 where a pixel is not finite or masked."""
-
-
-class Trained(Known, Protocol):
-    """What is asked of a model here."""
-
-    @property
-    def method(self) -> Method: ...
-    @property
-    def weights(self) -> Weights: ...
-    def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]: ...
-
-
-class Found(NamedTuple):
-    """What was found in a region of a frame."""
-
-    frame: int
-    region: Region
-    clusters: Clusters
-    uncertainty: NDArray[np.float32] | None
-
-
-class Labeller:
-    """Finds the clusters of images with a model.
-
-    Parameters
-    ----------
-    model : Model
-    weights : mapping of str to array, optional
-        Take the place of the model's own.
-    label_of : (K,) int array, optional
-        The label of each cluster; asks for the uncertainty of these labels, if there is one.
-    """
-
-    def __init__(
-        self,
-        model: Trained,
-        *,
-        weights: Weights | None = None,
-        label_of: NDArray[np.int64] | None = None,
-    ) -> None:
-        self._scaling = model.scaling
-        self._label_of = label_of if model.method.has_uncertainty else None
-        self._predictor = engine.predictor(weights or model.weights, model.method)
-        self.factor = factor = self._predictor.factor
-        self.tile_px = tuple(n * f for n, f in zip(self._predictor.side, factor, strict=True))
-        self.halo_px = tuple(n * f for n, f in zip(self._predictor.halo, factor, strict=True))
-        least = int(getattr(model.method, "smallest_px", 0))
-        self._least_px = least if math.prod(factor) < least else 0  # a vote alone is no speck
-
-    def tiles(self, frames: Frames) -> Iterator[tuple[int, Region]]:
-        """List the tiles of all frames."""
-        for index in range(len(frames)):
-            for region in grid(frames.frame_shape, self.tile_px):
-                yield index, region
-
-    def count(self, frames: Frames) -> int:
-        """Return the number of tiles of all frames."""
-        sides = zip(frames.frame_shape, self.tile_px, strict=True)
-        return len(frames) * int(np.prod([-(-n // side) for n, side in sides]))
-
-    def find(self, frames: Frames, index: int, tile: Region, mask: Any = None) -> Found:
-        """Find the clusters of a tile, reading it and its halo alone.
-
-        Parameters
-        ----------
-        frames : Frames
-        index : int
-            Of the frame.
-        tile : Region
-            One of `tiles`, or a whole region to be taken for one.
-        mask : array-like, optional
-            From `frames.side_image`; pixels where it is 0 are left out.
-        """
-        factor = self.factor
-        read = grown(tile, self.halo_px, frames.frame_shape)
-        place = within(tile, read)
-        inner = tuple(
-            slice(one.start // f, -(-one.stop // f)) for one, f in zip(place, factor, strict=True)
-        )
-        shape = tuple(one.stop - one.start for one in tile)
-        lies = Tile(inner, shape, tuple(one.start for one in read))
-        with memory.kept():
-            pixels, valid = self._reduced(frames.read(index, read))
-            found, doubt = self._predictor.find(pixels, lies, self._label_of)
-        there = valid[place]
-        if mask is not None:
-            there = there & (np.asarray(frames.frame_of(mask, index)[tile]) != 0)
-        clusters = found.astype(np.int16, copy=False)
-        if not there.all():
-            clusters[~there] = -1
-            if doubt is not None:
-                doubt = np.where(there, doubt, np.float32(0))
-        ends = [
-            (one.start == 0, one.stop == n) for one, n in zip(tile, frames.frame_shape, strict=True)
-        ]
-        return Found(index, tile, without_specks(clusters, self._least_px, ends), doubt)
-
-    def _reduced(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Scale pixels (C, *spatial) and reduce them, some rows at a time: they take most memory.
-
-        Returns
-        -------
-        pixels : (C, *votes) float32 array
-        valid : (*spatial) bool array
-        """
-        if max(self.factor) == 1:
-            pixels, valid = self._scaling.apply(part)
-            return self._predictor.reduce(pixels), valid
-        row = part[:, 0].size
-        rows = -(-_STRIP_VALUES // (row * self.factor[0])) * self.factor[0]
-        small, valid = [], np.empty(part.shape[1:], bool)
-        for top in range(0, part.shape[1], rows):
-            scaled, valid[top : top + rows] = self._scaling.apply(part[:, top : top + rows])
-            small.append(self._predictor.reduce(scaled))
-        return np.concatenate(small, axis=1), valid
-
-    def find_all(self, frames: Frames, mask: Any = None) -> Generator[Found]:
-        """Find the clusters of all tiles in their order, some of the next ones meanwhile.
-
-        Some of the work on a tile cannot use several processors.
-        """
-        waiting: deque[Future[Found]] = deque()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            try:
-                for index, tile in self.tiles(frames):
-                    waiting.append(pool.submit(self.find, frames, index, tile, mask))
-                    if len(waiting) > _AT_ONCE:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for one in waiting:
-                    one.cancel()
-
-    def region(
-        self, frames: Frames, index: int, region: Region | None = None, mask: Any = None
-    ) -> Clusters:
-        """Find the clusters of any region of a frame: those of the tiles that it touches."""
-        return self.look(frames, index, region, mask).clusters
-
-    def look(
-        self, frames: Frames, index: int, region: Region | None = None, mask: Any = None
-    ) -> Found:
-        """Find the clusters of any region of a frame, with the uncertainty if there is one."""
-        region = region or tuple(slice(0, n) for n in frames.frame_shape)
-        shape = [one.stop - one.start for one in region]
-        clusters = np.empty(shape, np.int16)
-        doubt = None if self._label_of is None else np.empty(shape, np.float32)
-        with memory.kept():
-            for tile in grid(frames.frame_shape, self.tile_px):
-                both = tuple(
-                    slice(max(a.start, b.start), min(a.stop, b.stop))
-                    for a, b in zip(tile, region, strict=True)
-                )
-                if all(one.start < one.stop for one in both):
-                    found = self.find(frames, index, tile, mask)
-                    here, there = within(both, region), within(both, tile)
-                    clusters[here] = found.clusters[there]
-                    if doubt is not None and found.uncertainty is not None:
-                        doubt[here] = found.uncertainty[there]
-        return Found(index, region, clusters, doubt)
 
 
 @dataclass(frozen=True)
@@ -207,8 +36,10 @@ class Segmentation:
     model: Any
     """The `Model`; None for methods whose regions are local: their clusters are the regions, by
     size."""
-    objects: NDArray[np.int32] | None = None
-    """The objects, if the method's output is these."""
+    objects: Any = None
+    """The objects, if the method's output is these; a dask array if the image is lazy."""
+    areas_of: Callable[[NDArray[np.int64]], Any] | None = None
+    """Gives the areas of a lazy image by the label of each cluster, if the output is these."""
 
     def labels(self, n_labels: int | None = None) -> Any:
         """Return the labels, merged to n_labels if given; nothing is computed anew.
@@ -229,7 +60,10 @@ class Segmentation:
             return self.clusters + np.int32(1)
         if self.objects is not None:
             return self.objects
-        return labelled(self.clusters, self.model.label_of(n_labels), self.method, self.frame_axes)
+        label_of = self.model.label_of(n_labels)
+        if self.areas_of is not None:
+            return self.areas_of(label_of)
+        return labelled(self.clusters, label_of, self.method, self.frame_axes)
 
 
 def label_steps(
@@ -269,13 +103,10 @@ def label_steps(
     """
     uncertain = uncertain and model.method.has_uncertainty
     label_of = model.label_of() if label_of is None else label_of
-    labeller = Labeller(model, label_of=label_of if uncertain else None)
-    check_output(model.method, frames.data)
-    check_diameter(model.method, frames)
+    check_objects(model.method, frames)
     if is_lazy(frames.data):
-        clusters = lazy_clusters(labeller, frames, mask, client)
-        doubt = lazy_uncertainty(labeller, frames, mask, client) if uncertain else None
-        return Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
+        return _deferred(model, frames, mask, label_of if uncertain else None, spacing, client)
+    labeller = Labeller(model, label_of=label_of if uncertain else None)
     pixels = math.prod(frames.shape)
     memory.require((6 + 4 * uncertain) * pixels, f"Labelling {pixels:,} pixels")
     clusters = np.full(frames.shape, -1, np.int16)
@@ -310,91 +141,32 @@ def labelled(
         labels = clusters.map_blocks(lambda block: table[block], dtype=np.int32)
     else:
         labels = table[clusters]
-    if output_of(method) != "areas":
-        return labels
-    check_output(method, labels)
-    return pieces(labels, frame_axes)
+    return pieces(labels, frame_axes) if output_of(method) == "areas" else labels
 
 
-def check_output(method: Method, image: Any) -> None:
-    """Refuse to find the areas or objects of a lazy image.
+def _deferred(
+    model: Trained,
+    frames: Frames,
+    mask: Any,
+    label_of: NDArray[np.int64] | None,
+    spacing: Sequence[float] | None,
+    client: Any,
+) -> Segmentation:
+    """Return the labels of a lazy image, and the uncertainty of some labels, as dask arrays."""
+    output = output_of(model.method)
+    labeller = (Labeller if output == "classes" else Remembering)(model, label_of=label_of)
+    read = frames if client is None else cluster.read_there(frames)
+    clusters = lazy_clusters(labeller, read, mask, client)
+    doubt = None if label_of is None else lazy_uncertainty(labeller, read, mask, client)
+    known = Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
 
-    Raises
-    ------
-    ValueError
-    """
-    output = output_of(method)
-    if is_lazy(image) and method.trains and output != "classes":
-        raise ValueError(
-            f"{output.capitalize()} of a lazy image are not known before all of it is labelled: "
-            "ask for output='classes', or hand the image over as a numpy array"
-        )
+    def labels(of: NDArray[np.int64]) -> Any:
+        boxes = boxes_of(model, labeller, read, mask, spacing, of)
+        return as_dask(boxes, frames.shape, client=client)
 
-
-def lazy_clusters(labeller: Labeller, frames: Frames, mask: Any = None, client: Any = None) -> Any:
-    """Return the clusters as a dask array, whose chunks are the tiles; nothing is computed."""
-    return _lazy(_clusters, np.int16, labeller, frames, mask, client)
-
-
-def lazy_uncertainty(
-    labeller: Labeller, frames: Frames, mask: Any = None, client: Any = None
-) -> Any:
-    """Return the uncertainty as a dask array, whose chunks are the tiles."""
-    return _lazy(_uncertainty, np.float32, labeller, frames, mask, client)
-
-
-class _Whole:
-    """Keeps dask from looking into an argument, and computing what it finds there."""
-
-    def __init__(self, *values: Any) -> None:
-        self.values = values
-
-
-def _lazy(work: Any, dtype: Any, labeller: Labeller, frames: Frames, mask: Any, client: Any) -> Any:
-    import dask.array as da
-
-    given: Any = _Whole(labeller, frames, mask)
-    if client is not None:
-        given = cluster.shared(client, _Whole(labeller, cluster.read_there(frames), mask))
-
-    sides = dict(zip(frames.frame_axes, labeller.tile_px, strict=True))
-    chunks = tuple(_lengths(n, sides.get(axis, 1)) for axis, n in enumerate(frames.shape))
-    return da.map_blocks(
-        work,
-        name=f"{work.__name__}-{uuid.uuid4().hex}",
-        chunks=chunks,
-        dtype=dtype,
-        meta=np.empty((0,) * len(frames.shape), dtype),
-        given=given,
-    )
-
-
-def _lengths(length: int, side: int) -> tuple[int, ...]:
-    return tuple(min(side, length - first) for first in range(0, length, side))
-
-
-def _of_block(block_info: Any, given: _Whole) -> tuple[Found, Any]:
-    """Find a chunk, and return it with the way from a tile to the chunk's shape."""
-    labeller, frames, mask = getattr(given, "value", given).values
-    place = tuple(slice(a, b) for a, b in block_info[None]["array-location"])
-    index, tile = frames.tile_of(place)
-    found = labeller.find(frames, index, tile, mask)
-
-    def shaped(tile_values: NDArray[Any]) -> NDArray[Any]:
-        chunk = np.empty([one.stop - one.start for one in place], tile_values.dtype)
-        frames.tile_view(chunk)[...] = tile_values
-        return chunk
-
-    return found, shaped
-
-
-def _clusters(*, given: _Whole, block_info: Any = None) -> NDArray[np.int16]:
-    found, shaped = _of_block(block_info, given)
-    chunk: NDArray[np.int16] = shaped(found.clusters)
-    return chunk
-
-
-def _uncertainty(*, given: _Whole, block_info: Any = None) -> NDArray[np.float32]:
-    found, shaped = _of_block(block_info, given)
-    chunk: NDArray[np.float32] = shaped(found.uncertainty)
-    return chunk
+    if output == "areas":
+        return replace(known, areas_of=labels)
+    if output == "objects":
+        warn_of_cubes(frames, spacing)
+        return replace(known, objects=labels(model.label_of()))
+    return known

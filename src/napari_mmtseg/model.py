@@ -14,15 +14,19 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mmtseg import engine, saving
 from napari_mmtseg.arrays import Frames, several
 from napari_mmtseg.cutting import automatic, in_use, merged
-from napari_mmtseg.engine import Learned, drain
+from napari_mmtseg.engine import Learned, OnStep, drain
 from napari_mmtseg.engine.merging import merges
-from napari_mmtseg.labelling import Labeller, label_steps
+from napari_mmtseg.labeller import Labeller
+from napari_mmtseg.labelling import label_steps
 from napari_mmtseg.labels.legend import checked_labels, checked_names
 from napari_mmtseg.labels.seeking import nothing_sought
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.reading import Beside
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import check_alike
+from napari_mmtseg.surveying import seek_objects
+from napari_mmtseg.teaching import lesson_steps, taught_method
 from napari_mmtseg.telling import painted_classes, point_out
 
 Labels = NDArray[np.int32]
@@ -90,7 +94,8 @@ class Model:
         if groups is None:
             groups = np.arange(len(sizes))
         used = in_use(sizes, classes)
-        order = merges(colours[used], sizes[used], classes[used], groups[used])
+        traits = weights.get("traits", colours)
+        order = merges(traits[used], sizes[used], classes[used], groups[used])
         nothing = np.zeros(len(sizes), np.int64)
         known = (weights, colours, sizes, classes, groups, order, nothing)
         sought = nothing_sought(*colours.shape)
@@ -101,6 +106,11 @@ class Model:
     def n_channels(self) -> int:
         """Number of channels of the images that it takes."""
         return int(self.colours.shape[1])
+
+    @property
+    def traits(self) -> NDArray[np.floating]:
+        """What makes clusters alike, (K, T): their mean intensities, or means of texture."""
+        return self.weights.get("traits", self.colours)
 
     @property
     def n_clusters(self) -> int:
@@ -161,7 +171,7 @@ class Model:
         return replace(self, labels=labels, names=checked_names(names or {}))
 
     def _merged(self, n_labels: int) -> NDArray[np.int64]:
-        known = (self.order, self.colours, self.sizes, self.classes, self.groups)
+        known = (self.order, self.traits, self.sizes, self.classes, self.groups)
         return merged(*known, n_labels)
 
     @overload
@@ -288,13 +298,8 @@ class Model:
         ----------
         Ji, Henriques and Vedaldi, ICCV 2019, section 4.2 (semi-supervised overclustering).
         """
-        images, strokes = several(image), several(scribbles)
-        if len(images) != len(strokes):
-            raise ValueError(
-                f"Each image needs its scribbles: got {len(images)} images and {len(strokes)} "
-                "scribbles"
-            )
-        classes = painted_classes(self, [self.frames(one, axes) for one in images], strokes)
+        images, strokes = self._painted(image, scribbles, axes)
+        classes = painted_classes(self, images, strokes)
         weights = engine.regrouped(self.weights, self.method, classes)
         learned = Learned(weights, self.colours, self.sizes, classes, self.groups)
         named = Model.of(self.method, self.scaling, self.is_rgb, learned)
@@ -304,6 +309,62 @@ class Model:
         share = np.bincount(classes, weights=self.objects * np.maximum(self.sizes, 1))
         objects = (classes == share.argmax()).astype(np.int64)
         return replace(named, objects=objects, contrast=self.contrast, diameter=self.diameter)
+
+    def taught(
+        self,
+        image: ArrayLike | Sequence[ArrayLike],
+        scribbles: ArrayLike | Sequence[ArrayLike],
+        *,
+        axes: str | Sequence[str] | None = None,
+        on_step: OnStep | None = None,
+    ) -> Model:
+        """Learn the user's classes from strokes; a model taught before goes on from what it knows.
+
+        Two small networks learn from what the painted pixels lie in (edges, spots and texture at
+        several scales). It takes about a second on a plane, and less for each further stroke. The
+        labels are then the classes. What was painted stays in the model: a pixel painted anew
+        counts as what it was painted last, and further strokes may come from any image or plane.
+
+        Parameters
+        ----------
+        image, scribbles, axes
+            As for `with_classes`. A model that knows classes may get a single one.
+        on_step : callable, optional
+            Called with each `Step`; once it returns True, learning stops early.
+
+        Returns
+        -------
+        Model
+            Its method is `Taught`, with the settings that it shares with this model's.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an image or its scribbles do not fit, fewer than two classes are painted, or there
+            is nothing to tell them by.
+        """
+        frames, strokes = self._painted(image, scribbles, axes)
+        learned = drain(lesson_steps(self, frames, strokes), on_step)
+        model = Model.of(taught_method(self.method), self.scaling, self.is_rgb, learned)
+        if output_of(model.method) != "objects":
+            return model
+        size = self.spacing if len(self.spacing) == 3 else None
+        return replace(model, **seek_objects(model, frames, None, size)._asdict())
+
+    def _painted(
+        self,
+        image: ArrayLike | Sequence[ArrayLike],
+        scribbles: ArrayLike | Sequence[ArrayLike],
+        axes: str | Sequence[str] | None,
+    ) -> tuple[list[Frames], list[ArrayLike]]:
+        """Take images and what is painted on each."""
+        images, strokes = several(image), several(scribbles)
+        if len(images) != len(strokes):
+            raise ValueError(
+                f"Each image needs its scribbles: got {len(images)} images and {len(strokes)} "
+                "scribbles"
+            )
+        return [self.frames(one, axes) for one in images], strokes
 
     def with_objects(
         self,

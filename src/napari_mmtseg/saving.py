@@ -181,6 +181,7 @@ def _check_shapes(parts: Sequence[Part], method: Method, is_rgb: Any) -> None:
     lengths["A"] = 3 if axes == (3,) else 2
     lengths["C + A"] = lengths["C"] + lengths["A"]
     lengths["C + 1"] = lengths["C"] + 1
+    lengths["T"] = shapes.get("weights/traits", (0, 1))[-1]
     lengths["M"] = math.prod(shapes["order"]) // 2
     for name, kind, shape in parts:
         known = declared.get(_declared_name(name))

@@ -15,15 +15,16 @@ from numpy.typing import ArrayLike
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
-from napari_mmtseg.finding import check_diameter, object_steps
-from napari_mmtseg.labelling import Segmentation, check_output, label_steps
-from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.finding import check_objects, object_steps
+from napari_mmtseg.labelling import Segmentation, label_steps
+from napari_mmtseg.methods import METHODS, MMT, Taught
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Labels, Model, Uncertainty
 from napari_mmtseg.reading import Beside, images_of, read_sample
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative, works_in_volumes
 from napari_mmtseg.surveying import seek_objects, survey
+from napari_mmtseg.teaching import Beginner, lesson_steps, taught_method
 
 R = TypeVar("R")
 
@@ -134,6 +135,7 @@ def train(
     axes: str | Sequence[str] | None = None,
     spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
+    labels: ArrayLike | Sequence[ArrayLike | None] | None = None,
     mask: ArrayLike | None = None,
     initial: Weights | None = None,
     superpixels: ArrayLike | None = None,
@@ -146,7 +148,13 @@ def train(
     image : array-like or list of arrays
         One image as for `segment`, or several with the same axes and channels.
     method, axes, spacing, scribbles, mask, on_step
-        As for `segment`.
+        As for `segment`. With strokes or labels the model is a taught one, see `Model.taught`,
+        and takes from the method the settings that both have.
+    labels : integer or bool array-like, or a list with one or None for each image, optional
+        Ground truth, of the shape of the labels: 0 where a pixel is not labelled, otherwise its
+        class; truth values label all pixels, False as class 1 and True as class 2. The rest of
+        the pixels, and images with None, are unlabelled. A part of the labelled pixels is held
+        out, and tells the score of each `Step`.
     initial : mapping of str to array, optional
         Weights to start from instead of random ones, named as in the method's engine: for Kim and
         Kanezaki "conv1.weight" and so on, for MMT "student1.conv1.weight".
@@ -169,6 +177,7 @@ def train(
         axes=axes,
         spacing=spacing,
         scribbles=scribbles,
+        labels=labels,
         mask=mask,
         initial=initial,
         superpixels=superpixels,
@@ -183,6 +192,7 @@ def train_steps(
     axes: str | Sequence[str] | None = None,
     spacing: Sequence[float] | None = None,
     scribbles: ArrayLike | None = None,
+    labels: ArrayLike | Sequence[ArrayLike | None] | None = None,
     mask: ArrayLike | None = None,
     initial: Weights | None = None,
     superpixels: ArrayLike | None = None,
@@ -200,18 +210,34 @@ def train_steps(
     images = images_of(image, axes)
     volumes = works_in_volumes(method, images[0].axes, spacing)
     images = images_of(image, axes, volumes=volumes)
-    check_diameter(method, images[0])
+    check_objects(method, images[0])
     beside = Beside.check(images, method, scribbles, mask, superpixels)
+    truth = _labels_of(images, labels, beside)
     _check_initial(initial)
     size = relative(spacing)[-len(images[0].frame_shape) :]
     size = size if volumes else (1.0, 1.0)
-    reduction = engine.working_reduction(method, images[0].frame_shape, size)
+    teaches = truth is not None or (
+        beside.scribbles is not None and getattr(method, "strokes", "teach") == "teach"
+    )
+    if not teaches and isinstance(method, Taught):
+        raise ValueError(
+            "Taught learns from what you paint: give scribbles or labels, or choose another method"
+        )
+    reduction = () if teaches else engine.working_reduction(method, images[0].frame_shape, size)
     sample, scaling = read_sample(images, method, beside, size, reduction)
+
+    if teaches:
+        method = taught_method(method)
+        beginner = Beginner(method, scaling, size, images[0].n_channels)
+        shown = [_shown(beside)] if truth is None else truth
+        what = "scribbles" if truth is None else "labels"
+        training = lesson_steps(beginner, images, shown, what=what)
+    else:
+        training = engine.train(sample, method, initial)
 
     def as_model(learned: Learned) -> Model:
         return Model.of(method, scaling, images[0].is_rgb, learned)
 
-    training = engine.train(sample, method, initial)
     sent = None
     while True:
         try:
@@ -220,10 +246,10 @@ def train_steps(
             learned: Learned = end.value
             break
         sent = yield dataclasses.replace(step, snapshot=partial(_then, as_model, step.snapshot))
-    sizes = survey(as_model(learned), images, beside.mask)
-    model = as_model(learned._replace(sizes=sizes) if sizes.any() else learned)
-    if beside.scribbles is not None and method.named_by_scribbles:
-        model = model.with_classes(images[0].data, beside.scribbles, axes=images[0].axes)
+    model = as_model(learned)
+    if not teaches:
+        sizes = survey(model, images, beside.mask)
+        model = as_model(learned._replace(sizes=sizes)) if sizes.any() else model
     if output_of(method) == "objects":
         sought = seek_objects(model, images, beside.mask, spacing)
         model = dataclasses.replace(model, **sought._asdict())
@@ -248,8 +274,7 @@ def segment_steps(
     """
     method = checked(method)
     frames = Frames(image, axes)
-    check_output(method, frames.data)
-    check_diameter(method, frames)
+    check_objects(method, frames)
     if not is_lazy(frames.data):
         pixels = math.prod(frames.shape)  # before the work of training
         memory.require(6 * pixels, f"Labelling {pixels:,} pixels")
@@ -314,7 +339,7 @@ def part_steps(
         As for `segment`.
     """
     frames = model.frames(image, axes, spacing)
-    check_diameter(model.method, frames)
+    check_objects(model.method, frames)
     objects = yield from object_steps(model, frames, found.clusters, spacing)
     return dataclasses.replace(found, method=model.method, model=model, objects=objects)
 
@@ -336,6 +361,32 @@ def checked(method: Any) -> Method:
             f"The method must be settings such as {known}(), got {method!r}: write {known}()"
         )
     return method
+
+
+def _labels_of(images: list[Frames], labels: Any, beside: Beside) -> list[ArrayLike | None] | None:
+    """Return the ground truth of each image, None for an image without.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as images, or nothing is labelled, or strokes are given as well.
+    """
+    if labels is None:
+        return None
+    if beside.scribbles is not None:
+        raise ValueError("Give scribbles or labels, not both: labels may be of a part of an image")
+    found = list(labels) if isinstance(labels, list | tuple) else [labels]
+    if len(found) != len(images):
+        raise ValueError(
+            f"Each image needs its labels, or None: got {len(images)} images and {len(found)} "
+            "labels"
+        )
+    return found
+
+
+def _shown(beside: Beside) -> Any:
+    """Return the strokes that are not masked."""
+    return beside.scribbles if beside.mask is None else beside.scribbles * (beside.mask != 0)
 
 
 def _check_initial(initial: Weights | None) -> None:

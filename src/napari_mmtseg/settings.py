@@ -102,9 +102,7 @@ class Method:
     has_uncertainty: ClassVar[bool] = False
     seed: ClassVar[int] = 0
     takes_scribbles: ClassVar[bool] = False
-    """Whether strokes of the user guide the training, or name what it finds."""
-    named_by_scribbles: ClassVar[bool] = False
-    """Whether they do so when training has ended."""
+    """Whether it may learn from strokes of the user."""
     draft: ClassVar[Mapping[str, Any]] = {}
     """Settings that leave out what only refines the labels, for a passing look."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import Frames, Region
-from napari_mmtseg.labelling import Labeller, Trained
+from napari_mmtseg.labeller import Labeller, Trained
 from napari_mmtseg.labels.seeking import Sought, View, about, nothing_sought, seek
 from napari_mmtseg.spacing import relative
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mmtseg import engine
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
-from napari_mmtseg.labelling import Labeller
+from napari_mmtseg.labeller import Labeller
 from napari_mmtseg.labels.seeking import Sought, about
 from napari_mmtseg.reading import check_classes
 from napari_mmtseg.spacing import relative
@@ -22,7 +22,7 @@ class Told(Surveyed, Protocol):
     """What is asked of a model here."""
 
     @property
-    def colours(self) -> NDArray[np.float32]: ...
+    def traits(self) -> NDArray[np.floating]: ...
     @property
     def groups(self) -> NDArray[np.int64]: ...
 
@@ -50,7 +50,7 @@ def painted_classes(
     counts, names = count_strokes(painted, len(model.sizes))
     if counts.any(axis=0).sum() < 2:
         raise ValueError("The scribbles must hold at least two classes: paint a second one")
-    return name_clusters(counts, names, model.colours, model.sizes, model.groups)
+    return name_clusters(counts, names, model.traits, model.sizes, model.groups)
 
 
 def point_out(

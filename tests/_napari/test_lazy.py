@@ -16,6 +16,7 @@ from qtpy.QtGui import QGuiApplication
 from napari_mmtseg import MMT, KMeans, segment, train
 from napari_mmtseg._napari.compare import CompareWidget
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
+from napari_mmtseg._napari.lazy_tiles import LazyTiles
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.widgets import KMeansWidget, MMTWidget
 from napari_mmtseg.levels import Levels
@@ -59,8 +60,7 @@ def lazy(stack):
 def shown(viewer, qtbot, layer, plane, expected):
     """Wait until a layer shows a plane."""
     viewer.dims.set_current_step(0, plane)
-    qtbot.waitUntil(lambda: layer.data[plane].any(), timeout=SECONDS)
-    assert_array_equal(layer.data[plane], expected)
+    qtbot.waitUntil(lambda: np.array_equal(layer.data[plane], expected), timeout=SECONDS)
 
 
 def test_planes_are_labelled_where_one_looks_bit_for_bit(viewer, widget, qtbot, stack):
@@ -249,14 +249,28 @@ def test_a_lazy_result_can_be_a_mask_and_is_compared_only_once_saved(viewer, wid
     assert "save the result" in comparing.problem()
 
 
-def test_regions_of_a_lazy_layer_are_refused_before_training(
-    viewer, widget, qtbot, stack, monkeypatch
+@pytest.mark.parametrize("output", ["areas", "objects"])
+def test_areas_and_objects_of_a_lazy_layer_are_shown_and_written(
+    viewer, widget, qtbot, stack, tmp_path, output
 ):
-    monkeypatch.setattr(notification_manager, "dispatch", lambda _: None)
-    viewer.add_image(lazy(stack), name="lazy", contrast_limits=(0, 255))
-    widget.form.show_method(KMeans(output="areas"))
+    viewer.add_image(
+        lazy(stack), name="lazy", contrast_limits=(0, 255), scale=(1, 1, 1), units=("um",) * 3
+    )
+    viewer.dims.set_current_step(0, 3)
+    widget.form.show_method(KMeans(output=output, n_labels=2, smoothing_px=0.0))
     run(widget, qtbot)
-    assert "Areas of a lazy image" in widget.panel.status.text()
+    layer = viewer.layers[-1]
+    expected = widget.model.predict(stack, axes="ZYX", spacing=(1, 1, 1))
+    assert expected.any()
+    assert_array_equal(layer.data[3], expected[3])
+    shown(viewer, qtbot, layer, 0, expected[0])
+    assert not widget.results.n_labels.isVisibleTo(widget.results)
+    arrived = pickle.loads(pickle.dumps(widget.results.result.lazy, protocol=5))
+    assert_array_equal(np.asarray(arrived), expected)
+    path = tmp_path / "labels.zarr"
+    widget.save_result(str(path), overwrite=False)
+    finish(widget, qtbot)
+    assert_array_equal(open_image(path).levels[0][:], expected)
 
 
 @pytest.mark.parametrize("kind", ["lazy", "whole"])
@@ -371,14 +385,71 @@ def test_planes_ahead_are_asked_for_in_the_direction_of_scrolling(gray):
     assert asked == [4, 5, 6, 7, 8]
 
 
-def test_planes_too_large_to_look_at_are_refused_with_the_cure(viewer, widget, monkeypatch):
-    errors = []
-    monkeypatch.setattr(notification_manager, "dispatch", errors.append)
-    huge = dask.array.zeros((20_000, 20_000), np.uint8, chunks=1000)
-    viewer.add_image(huge, name="huge", contrast_limits=(0, 1))
-    widget.run()
-    assert not widget.running
-    assert "have 400 Mpixel, and up to 67 can be looked at" in widget.panel.status.text()
+@pytest.mark.parametrize("output", ["classes", "objects"])
+def test_planes_too_large_to_look_at_whole_are_shown_tile_by_tile(viewer, widget, qtbot, output):
+    part = np.random.default_rng(0).integers(0, 60, (1025, 1025), np.uint8)
+    part[200:230, 300:340] += 150
+    image = dask.array.tile(dask.array.from_array(part, chunks=1025), (8, 8))
+    viewer.add_image(image, name="big", contrast_limits=(0, 255))
+    widget.form.show_method(KMeans(output=output, n_labels=2, smoothing_px=0.0))
+    run(widget, qtbot)
+    layer = viewer.layers[-1]
+    assert layer.multiscale
+    region = np.s_[4096:5120, 4096:5120]  # in the middle
+    expected = widget.model.predict(image)[region].compute()
+    assert expected.any()
+    qtbot.waitUntil(lambda: np.array_equal(layer.data[0][region], expected), timeout=SECONDS)
+    assert_array_equal(layer.data[2][1024:1280, 1024:1280], expected[::4, ::4])
+    other = np.s_[200:900, 6200:6300]  # where nobody has looked
+    expected = widget.model.predict(image)[other].compute()
+    qtbot.waitUntil(lambda: np.array_equal(layer.data[0][other], expected), timeout=SECONDS)
+
+
+def test_tiles_are_asked_for_from_the_middle_of_the_view_on_and_seen_from_afar(monkeypatch):
+    asked = []
+    tiles = LazyTiles((3, 9000, 8000))
+    fine, coarse = tiles.data[0], tiles.data[-1]
+    assert [one.step for one in tiles.data] == [1, 2, 4, 8]
+    assert coarse.shape == (3, 1125, 1000)
+    tiles.show(0, asked.append)
+    counts = 9 * 8
+    fine[1, 2100:4000, 1100:2000]
+    assert asked == [counts + 2 * 8 + 1]
+    assert tiles.shows(asked[0])
+    coarse[1]  # the layer's small picture comes after
+    assert len(asked) == 1
+    values = np.arange(2**20, dtype=np.int32).reshape(1024, 1024)
+    tiles.put(asked[0], values)
+    assert_array_equal(fine[1, 2048:3072, 1024:2048], values)
+    assert_array_equal(coarse[1, 256:384, 128:256], values[::8, ::8])
+    assert_array_equal(tiles.data[1][1, 1030:1500:7, 700], values[12:952:14, 376])
+    assert not fine[0, 2048:3072, 1024:2048].any()
+    assert not tiles.shows(asked[0])  # another plane was looked at since
+    monkeypatch.setattr("napari_mmtseg._napari.lazy_tiles._KEPT_BYTES", 2**22)
+    tiles.put(0, values)  # takes the room of the other, of which every fourth row is left
+    assert_array_equal(tiles.data[2][1, 512:768, 256:512], values[::4, ::4])
+    assert_array_equal(fine[1, 2048:2052, 1024], [0] * 4)
+    before = len(asked)
+    np.asarray(coarse)  # all planes at once ask for nothing
+    assert len(asked) == before
+
+
+def test_a_draft_is_shown_until_the_labels_are_there(gray):
+    asked = []
+    order = Serve(0, train(gray, METHOD), None, "ZYX")
+    labels = LazyLabels(order, (9, *gray.shape))
+    labels.show(4, asked.append)
+    labels[4]
+    labels.put(4, np.zeros(gray.shape, np.int16), draft=True)
+    assert labels.is_draft(4)
+    assert labels[4].all()
+    labels[5]
+    labels[4]
+    assert asked == [4, 5, 4]  # what was but a draft is asked for again
+    labels.put(4, np.ones(gray.shape, np.int16))
+    labels[4]
+    assert not labels.is_draft(4)
+    assert asked == [4, 5, 4]
 
 
 def test_a_written_store_of_several_levels_is_a_layer(viewer, tmp_path):

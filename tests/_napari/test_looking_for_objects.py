@@ -253,9 +253,7 @@ def test_classes_are_looked_for_in_a_lazy_image_unless_objects_are_asked_for(vie
     assert "lazy is lazy" in goal._says.text()
     assert widget.panel.run_button.isEnabled()
     goal.buttons["objects"].click()
-    assert "press Classes above" in widget.panel.run_button.toolTip()
-    assert not widget.panel.run_button.isEnabled()
-    goal.buttons["classes"].click()
+    assert widget.form.method().output == "objects"
     assert widget.panel.run_button.isEnabled()
     widget.panel.close_process()
 

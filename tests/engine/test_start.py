@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 from napari_mmtseg import MMT, segment
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine.networks import winners
-from napari_mmtseg.engine.sampling import working_sample
+from napari_mmtseg.engine.sampling import even_crops, working_sample
 from napari_mmtseg.engine.start import start
 
 
@@ -49,3 +49,22 @@ def test_the_seed_does_not_change_the_result_of_an_image():
     image = np.random.default_rng(0).random((70, 90)).cumsum(1) % 7
     one, other = (segment(image, MMT(seed=seed)) for seed in (0, 5))
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("turn", [lambda x: x[..., ::-1], lambda x: x[..., ::-1, :]])
+def test_the_labels_of_a_mirror_image_are_mirrored(turn):
+    pixels = np.random.default_rng(0).random((2, 96, 80), np.float32).cumsum(1) % 1
+    first, second = started(pixels, width=6)
+    for labels, mirrored in zip(
+        (first, second), started(turn(pixels).copy(), width=6), strict=True
+    ):
+        assert adjusted_rand_score(labels.ravel(), turn(mirrored).ravel()) > 0.99
+
+
+def test_crops_lie_the_same_seen_from_either_end():
+    working = working_of(np.random.default_rng(0).random((1, 101, 103), np.float32), MMT())
+    crops = even_crops(working.planes, [16, 16], 16)
+    seen = torch.stack([one.own_pixels for one in crops]).flip(-1).flatten(1)
+    mirrored = working_of(working.planes[0].own_pixels[0].flip(-1).numpy(), MMT())
+    found = torch.stack([one.own_pixels for one in even_crops(mirrored.planes, [16, 16], 16)])
+    assert {tuple(one.tolist()) for one in found.flatten(1)} == {tuple(x.tolist()) for x in seen}

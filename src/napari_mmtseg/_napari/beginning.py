@@ -81,9 +81,7 @@ def begin(viewer: napari.viewer.Viewer, chosen: Chosen) -> tuple[Job, Run]:
     planes = napari_layers.outline(layers, axes)
     if model is not None:
         model.frames(planes.data, planes.axes, spacing)
-    if lazy:
-        napari_layers.check_planes(layers, axes)
-    else:
+    if not lazy:
         napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
     guides = {"scribbles": chosen.strokes, "mask": chosen.mask}
     taken = {

@@ -39,6 +39,7 @@ from napari_mmtseg._napari.comparison import (
 from napari_mmtseg._napari.form import rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_tiles import Level
 from napari_mmtseg._napari.sources import take
 from napari_mmtseg.metrics.objects import EXTRA, MATCHED, MERGED, MISSED
 
@@ -155,7 +156,7 @@ class CompareWidget(QWidget):
                 "choose layers of the same image."
             )
         for layer in (result, truth):
-            if isinstance(napari_layers.data_of(layer), LazyLabels):
+            if isinstance(napari_layers.data_of(layer), LazyLabels | Level):
                 return (
                     f"{layer.name} is known only where you looked: save the result, and compare "
                     "the layer that then appears."

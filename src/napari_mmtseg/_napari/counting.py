@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_mmtseg._napari import layers as napari_layers
-from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.sources import Copied, Together
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.labels.summing import Sums, summed
@@ -73,7 +73,7 @@ def counting_of(kept: Kept, layer: Any) -> Callable[[], Counted] | None:
     """Return the work that counts a result; None if it cannot be counted."""
     result, data, kind = kept.result, layer.data, kept.kind
     if result.lazy is not None:
-        return partial(sampled, result.lazy)
+        return partial(sampled, result.lazy) if result.lazy.of_clusters else None
     if not isinstance(data, np.ndarray) or layer.multiscale:
         return None
     whole, origin = result.whole, result.origin
@@ -130,7 +130,7 @@ def count(
     return Counted(sums, names, image.is_rgb, float(top), label_of_piece)
 
 
-def sampled(labels: LazyLabels) -> Counted:
+def sampled(labels: Labelled) -> Counted:
     """Tell of the sample that the training of a lazy result ended with."""
     model = labels.order.model
     sizes = model.sizes.astype(np.float64)

@@ -65,7 +65,7 @@ class FolderTable(QAbstractTableModel):
         """Return a cell's text, colour or tooltip."""
         one = self._outcomes[index.row()]
         if role == _DISPLAY:
-            return self._cells(one)[index.column()]
+            return self._cells(index.row())[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
             return one.error or str(self.sources[index.row()].path)
         if role == Qt.ItemDataRole.ForegroundRole and one.state == "failed":
@@ -78,7 +78,9 @@ class FolderTable(QAbstractTableModel):
             return _COLUMNS[section]
         return None
 
-    def _cells(self, one: Outcome) -> tuple[str, ...]:
+    def _cells(self, row: int) -> tuple[str, ...]:
+        one = self._outcomes[row]
+        error = one.error.removeprefix(str(self.sources[row].path)).strip()  # the file is named
         time = f"{one.seconds:.1f} s" if one.seconds else ""
         count = "" if one.count is None else str(one.count)
-        return one.name, _STATES[one.state], time, count, one.error
+        return one.name, _STATES[one.state], time, count, error

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QScrollArea,
+    QSpinBox,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -24,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_mmtseg._napari.folder_table import FolderTable
 from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.method_panel import MethodPanel
-from napari_mmtseg._napari.run_panel import JobWidget
+from napari_mmtseg._napari.run_panel import JobWidget, duration
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg._napari.worker import Done, FileTold, FolderJob
 from napari_mmtseg.folders import Batch
@@ -57,6 +58,10 @@ class FoldersWidget(JobWidget):
             self.model.addItem(title, name)
             self.model.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
         self.model_file, self._model_row = self._path("model.safetensors", a_file=True)
+        self.sample = QSpinBox()
+        self.sample.setRange(1, 1000)
+        self.sample.setValue(Batch(sources=[]).sample)
+        self.sample.setToolTip("So many images, drawn at random, train the model for all.")
         self.measured = QCheckBox("A table of the objects for each image")
         self.overwrite = QCheckBox("Replace results of other settings")
         self.overwrite.setToolTip(
@@ -89,12 +94,16 @@ class FoldersWidget(JobWidget):
         assert header is not None
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
+        rows_beside = self.table.verticalHeader()
+        assert rows_beside is not None
+        rows_beside.hide()
         inner = QWidget()
         column = QVBoxLayout(inner)
         rows = rows_of()
         rows.addRow(label_of("Images", self.sources.placeholderText()), source_row)
         rows.addRow(label_of("Results", "The folder that the labels go to."), result_row)
         rows.addRow(label_of("Model"), self.model)
+        rows.addRow(label_of("Trained on"), self.sample)
         rows.addRow(label_of("Model's file"), self._model_row)
         self._form = rows
         column.addLayout(rows)
@@ -129,6 +138,7 @@ class FoldersWidget(JobWidget):
         """Enable what can be pressed."""
         of_file = self._model() == "file"
         self._form.setRowVisible(self._model_row, of_file)
+        self._form.setRowVisible(self.sample, self._model() == "one")
         self.methods.setEnabled(not of_file)
         self.panel.allow(self.problem())
         self.open_button.setEnabled(self.rows.rowCount() > 0)
@@ -142,6 +152,7 @@ class FoldersWidget(JobWidget):
             output=Path(results) if results else None,
             method=self.methods.form.method(),
             model=Path(self.model_file.text().strip()) if kind == "file" else kind,
+            sample=self.sample.value(),
             measured=self.measured.isChecked(),
             overwrite=self.overwrite.isChecked(),
         )
@@ -158,7 +169,7 @@ class FoldersWidget(JobWidget):
         except (OSError, ValueError) as error:
             self.panel.fail(words_for(error))
             return
-        self.table.resizeColumnsToContents()
+        self._fit_columns()
         self.panel.start(FolderJob(batch))
         self.refresh()
 
@@ -195,16 +206,20 @@ class FoldersWidget(JobWidget):
             return
         for one in done.result.outcomes:
             self.rows.put(one)
-        self.table.resizeColumnsToContents()
+        self._fit_columns()
         counts = done.result.counts
         made, kept = counts.get("done", 0), counts.get("kept", 0)
         parts = [f"{made} done", f"{kept} there already"]
         parts += [f"{counts[state]} {state}" for state in ("failed", "left") if state in counts]
         self.panel.say(
-            f"{', '.join(parts)}, in {done.seconds:.0f} s. What was done with which settings: "
-            f"{done.result.table}"
+            f"{', '.join(parts)}, in {duration(done.seconds)}. {done.result.table.name}, with the "
+            "results, tells of settings and measures."
         )
         self.refresh()
+
+    def _fit_columns(self) -> None:
+        for column in range(self.rows.columnCount() - 1):  # the sentence takes what is left
+            self.table.resizeColumnToContents(column)
 
     def _path(self, hint: str, *, a_file: bool = False) -> tuple[QLineEdit, QWidget]:
         """Make a field for a path, with a button to look for it."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_mmtseg import memory
 from napari_mmtseg._napari import sources
 from napari_mmtseg._napari.channel_axis import widened
-from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.placing import lies_on
 from napari_mmtseg._napari.placing import placement as placement
@@ -34,7 +34,6 @@ _OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
 _DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="uncertainty")
 """Clear where there is none, so that it can lie above the labels."""
-_LARGEST_PLANE = 2**26
 UNITLESS = ("pixel", "dimensionless")
 
 
@@ -148,22 +147,6 @@ def are_lazy(layers: Sequence[Image]) -> bool:
     return any(is_lazy(data_of(one)) for one in layers)
 
 
-def check_planes(layers: Sequence[Image], axes: str) -> None:
-    """Refuse lazy images whose planes are too large to be looked at whole.
-
-    Raises
-    ------
-    ValueError
-    """
-    pixels = prod(shape_of(layers, axes)[-2:])
-    if pixels > _LARGEST_PLANE:
-        raise ValueError(
-            f"The planes of {layers[0].name} have {pixels / 1e6:.0f} Mpixel, and up to "
-            f"{_LARGEST_PLANE / 1e6:.0f} can be looked at: take a crop or a coarser level, or "
-            "label all of it in Python and write it to OME-Zarr (see 'Large and lazy images')"
-        )
-
-
 def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> None:
     """Refuse images whose labels cannot fit into memory, before any work.
 
@@ -257,7 +240,7 @@ def counts_table(present: NDArray[np.int64], pixels: NDArray[np.int64], size: in
     return pd.DataFrame({"index": present, "pixels": pixels, "share": pixels / size})
 
 
-def sample_features(labels: LazyLabels) -> pd.DataFrame:
+def sample_features(labels: Labelled) -> pd.DataFrame:
     """Return the share of each label in the sample that the training ended with."""
     pixels = np.bincount(labels.label_of, weights=labels.order.model.sizes)
     present = np.unique(labels.label_of)
@@ -353,7 +336,7 @@ def uncertainty_layer(
         uncertainty,
         name=f"{name} uncertainty",
         rgb=False,
-        multiscale=False,
+        multiscale=isinstance(uncertainty, list),
         colormap=_DOUBT,
         contrast_limits=(0, 1),
         blending="translucent",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg._napari.serving import Serve, lazy_labels
+from napari_mmtseg.methods.refining import output_of
 
 _KEPT_BYTES = 2**28
 _AHEAD = 3
@@ -50,7 +51,7 @@ class KnownPlanes:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read by whole numbers and slices what is known."""
-        spans, numbered = _spans(key, self.shape)
+        spans, numbered = spans_of(key, self.shape)
         found = np.zeros([len(span) for span in spans], self.dtype)
         if all(numbered[:-2]) and not any(numbered[-2:]):
             self._look_at(self._index([span.start for span in spans[:-2]]))
@@ -99,6 +100,12 @@ class LazyPlanes(KnownPlanes):
         self._count = math.prod(shape[:-2])
         self._step = 0
         self._lacking: int | None = None
+        self._drafts: set[int] = set()
+
+    @property
+    def data(self) -> LazyPlanes:
+        """What a layer takes."""
+        return self
 
     def show(self, plane: int, ask: Callable[[int], None]) -> None:
         """Begin to ask for planes that are not known.
@@ -112,11 +119,23 @@ class LazyPlanes(KnownPlanes):
         """
         self.in_view, self._ask = plane, ask
 
-    def put(self, plane: int, values: NDArray[Any]) -> None:
-        """Take a plane."""
+    def shows(self, plane: int) -> bool:
+        """Tell whether a plane is in view."""
+        return plane == self.in_view
+
+    def put(self, plane: int, values: NDArray[Any], *, draft: bool = False) -> None:
+        """Take a plane, or what it looks like so far."""
         super().put(plane, values)
+        if draft:
+            self._drafts.add(plane)
+            return
+        self._drafts.discard(plane)
         if self.wanted == plane:
             self.wanted = None
+
+    def is_draft(self, plane: int) -> bool:
+        """Tell whether a plane will look otherwise in a moment."""
+        return plane in self._drafts
 
     def lack(self, plane: int) -> None:
         """Note that a plane cannot be had; it is asked for when another was in view meanwhile."""
@@ -132,7 +151,7 @@ class LazyPlanes(KnownPlanes):
             plane = self.in_view + steps * self._step
             if not 0 <= plane < self._count:
                 return
-            if plane not in self._known:
+            if plane not in self._known or plane in self._drafts:
                 self._request(plane)
                 return
 
@@ -141,7 +160,8 @@ class LazyPlanes(KnownPlanes):
             self._step = 0 if self.in_view is None else plane - self.in_view
             self._lacking = None
         super()._look_at(plane)
-        if plane not in self._known and plane not in (self.wanted, self._lacking):
+        unknown = plane not in self._known or plane in self._drafts
+        if unknown and plane not in (self.wanted, self._lacking):
             self._request(plane)
 
     def _request(self, plane: int) -> None:
@@ -150,8 +170,30 @@ class LazyPlanes(KnownPlanes):
             self._ask(plane)
 
 
-class LazyLabels(LazyPlanes):
-    """Labels that are found where one looks; `put` takes the clusters of a plane.
+class Labelled:
+    """What the labels of lazy results have in common: what they are found with, and their table."""
+
+    def take_order(self, order: Serve) -> None:
+        """Begin with the model's own labels."""
+        self.order = order
+        self.of_clusters = output_of(order.model.method) == "classes"
+        """Otherwise labels cannot be merged without finding them anew."""
+        self.relabel(order.model.label_of())
+
+    def relabel(self, label_of: NDArray[np.int64]) -> None:
+        """Give each cluster another label."""
+        self.label_of = label_of
+        self._table = np.append(label_of, 0).astype(np.int32)  # the last one is for cluster -1
+
+    def _shown(self, values: NDArray[Any]) -> NDArray[Any]:
+        if not self.of_clusters:
+            return values
+        labels: NDArray[np.int32] = self._table[values]
+        return labels
+
+
+class LazyLabels(Labelled, LazyPlanes):
+    """Labels that are found where one looks; `put` takes what the process sends of a plane.
 
     Parameters
     ----------
@@ -163,24 +205,14 @@ class LazyLabels(LazyPlanes):
 
     def __init__(self, order: Serve, shape: tuple[int, ...]) -> None:
         super().__init__(shape)
-        self.order = order
-        self.relabel(order.model.label_of())
-
-    def relabel(self, label_of: NDArray[np.int64]) -> None:
-        """Give each cluster another label."""
-        self.label_of = label_of
-        self._table = np.append(label_of, 0).astype(np.int32)  # the last one is for cluster -1
+        self.take_order(order)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Arrive in another process as a dask array of all labels."""
         return lazy_labels, (self.order, self.label_of)
 
-    def _shown(self, values: NDArray[Any]) -> NDArray[Any]:
-        labels: NDArray[np.int32] = self._table[values]
-        return labels
 
-
-def _spans(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool]]:
+def spans_of(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool]]:
     """Return which indices of each axis are read, and whether by a bare number."""
     keys = list(key) if isinstance(key, tuple) else [key]
     at = next((i for i, one in enumerate(keys) if one is Ellipsis), len(keys))

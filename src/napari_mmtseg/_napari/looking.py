@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -15,7 +14,9 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, Signal
 
 from napari_mmtseg._napari import layers as napari_layers
-from napari_mmtseg._napari.lazy_labels import LazyLabels, LazyPlanes
+from napari_mmtseg._napari.lazy_labels import Labelled, LazyLabels, LazyPlanes
+from napari_mmtseg._napari.lazy_tiles import LazyTiledLabels, LazyTiles
+from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
 from napari_mmtseg._napari.worker import Lazily
@@ -57,11 +58,11 @@ class LazyResults(QObject):
         self,
         result: Lazily,
         order: Serve,
-        shape: Sequence[int],
+        shape: tuple[int, ...],
         name: str,
         placed: dict[str, Any],
         metadata: dict[str, Any],
-    ) -> tuple[Labels, LazyLabels, Image | None]:
+    ) -> tuple[Labels, LazyLabels | LazyTiledLabels, Image | None]:
         """Make the Labels layer of a result, and the uncertainty layer if it is wanted.
 
         Parameters
@@ -76,22 +77,26 @@ class LazyResults(QObject):
         """
         self.setParent(_window_of(self))
         number = next(_NUMBERS)
-        order = order._replace(number=number, uncertain=result.uncertainty is not None)
-        labels = LazyLabels(order, tuple(shape))
-        labels.put(result.plane, result.clusters)
-        features = napari_layers.sample_features(labels)
-        layer = Labels(labels, name=name, features=features, metadata=metadata, **placed)
+        uncertain = result.uncertainty is not None
+        order = order._replace(number=number, uncertain=uncertain, areas=result.areas)
+        cut = Places(shape).cut
+        labels = LazyTiledLabels(order, shape) if cut else LazyLabels(order, shape)
+        layer = Labels(labels.data, multiscale=cut, name=name, metadata=metadata, **placed)
+        if labels.of_clusters:
+            layer.features = napari_layers.sample_features(labels)
         layer.editable = False  # which napari takes back when it turns to 3D
         layer.events.editable.connect(lambda: setattr(layer, "editable", False))
         looked = self._results[number] = _Looked(order, [(layer, labels)])
         uncertainty = None
         if result.uncertainty is not None:
-            doubts = LazyPlanes(tuple(shape), np.float32)
-            doubts.put(result.plane, result.uncertainty)
-            uncertainty = napari_layers.uncertainty_layer(doubts, name, placed, metadata)
+            doubts = LazyTiles(shape, np.float32) if cut else LazyPlanes(shape, np.float32)
+            uncertainty = napari_layers.uncertainty_layer(doubts.data, name, placed, metadata)
             looked.shown.append((uncertainty, doubts))
-        for _, planes in looked.shown:  # a new layer looks at plane 0
-            planes.show(result.plane, partial(self._want, number))
+        for _, planes in looked.shown:
+            values = result.values if planes is labels else result.uncertainty
+            assert values is not None
+            planes.put(result.place, values)
+            planes.show(result.plane, partial(self._want, number))  # a new layer looks at plane 0
         return layer, labels, uncertainty
 
     def outlive(self) -> None:
@@ -123,41 +128,50 @@ class LazyResults(QObject):
         with contextlib.suppress(RuntimeError):  # the widget is gone
             self._wanted.emit(number, plane)
 
-    def _ask(self, number: int, plane: int) -> None:
+    def _ask(self, number: int, place: int) -> None:
         looked = self._results.get(number)
-        if looked is None or looked.asked == plane:  # for another layer
+        if looked is None or looked.asked == place:  # for another layer
             return
         self._process.warm_up()
         if number not in self._told:
             self._process.ask(looked.order)
             self._told.add(number)
-        looked.asked = plane
-        self._process.ask(Look(number, plane))
+        looked.asked = place
+        self._process.ask(Look(number, place))
         for _, planes in looked.shown:
-            if planes.wanted != plane:
+            if planes.wanted != place:
                 planes.wanted = None  # this look takes its place
 
     def _take(self, answer: Seen | Unseen) -> None:
         looked = self._results.get(answer.number)
         if looked is None:
             return
-        if looked.asked == answer.plane:
+        if isinstance(answer, Seen) and answer.draft:
+            self._show_draft(answer, looked)
+            return
+        if looked.asked == answer.place:
             looked.asked = None
         if isinstance(answer, Unseen):
             for _, planes in looked.shown:
-                planes.lack(answer.plane)
-            if any(answer.plane == planes.in_view for _, planes in looked.shown):
+                planes.lack(answer.place)
+            if any(planes.shows(answer.place) for _, planes in looked.shown):
                 show_error(answer.text)
             return
         for layer, planes in looked.shown:
-            values = answer.clusters if isinstance(planes, LazyLabels) else answer.uncertainty
+            values = answer.values if isinstance(planes, Labelled) else answer.uncertainty
             assert values is not None
-            planes.put(answer.plane, values)
-            if answer.plane == planes.in_view:
+            planes.put(answer.place, values)
+            if planes.shows(answer.place):
                 layer.refresh(extent=False)
         for _, planes in looked.shown:
             if not self._process.busy and looked.asked is None:
                 planes.ask_ahead()
+
+    def _show_draft(self, answer: Seen, looked: _Looked) -> None:
+        for layer, planes in looked.shown:
+            if isinstance(planes, LazyLabels) and planes.shows(answer.place):
+                planes.put(answer.place, answer.values, draft=True)
+                layer.refresh(extent=False)
 
     def _begin_anew(self) -> None:
         """Tell a new process what the one before was asked."""
@@ -198,9 +212,9 @@ class _Looked:
     """A result, and what shows it."""
 
     order: Serve
-    shown: list[tuple[Labels | Image, LazyPlanes]]
+    shown: list[tuple[Labels | Image, LazyPlanes | LazyTiles]]
     asked: int | None = None
-    """The plane that the process was asked for last and has not answered."""
+    """The place that the process was asked for last and has not answered."""
 
 
 def _window_of(one: QObject) -> QObject | None:

@@ -13,7 +13,7 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
 from napari_mmtseg._napari.goal import GoalChoice
 from napari_mmtseg._napari.preset_choice import PresetChoice
-from napari_mmtseg.finding import check_diameter
+from napari_mmtseg.finding import check_objects
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
@@ -78,8 +78,8 @@ class MethodPanel(QWidget):
         if lazy and self.goal.value == self._first_output == "objects":
             self.form.look_for("classes")
             self.goal.say_why(
-                f"Chosen since {layers[0].name} is lazy: it is read piece by piece, and objects "
-                "need the whole of it."
+                f"Chosen since {layers[0].name} is lazy: classes of the plane in view are there "
+                "at once, objects take longer."
             )
         elif not lazy and self.goal.note:
             self.goal.say_why("")
@@ -102,13 +102,8 @@ class MethodPanel(QWidget):
         output = output_of(method)
         if not layers or output == "classes" or not method.trains:
             return ""
-        if napari_layers.are_lazy(layers):
-            return (
-                f"{output.capitalize()} of a lazy image are not known before all of it is "
-                f"labelled: press Classes above, or load {layers[0].name} into memory."
-            )
         try:
-            check_diameter(method, napari_layers.outline(layers, axes))
+            check_objects(method, napari_layers.outline(layers, axes))
         except ValueError as error:
             return f"{error}."
         return ""

@@ -14,6 +14,7 @@ from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_tiles import Level
 
 if TYPE_CHECKING:
     import napari
@@ -116,7 +117,7 @@ class ObjectsPicker(QWidget):
         layer = self.layer
         if layer is None:
             return "Open or make a Labels layer of objects first."
-        if isinstance(napari_layers.data_of(layer), LazyLabels):
+        if isinstance(napari_layers.data_of(layer), LazyLabels | Level):
             return (
                 f"{layer.name} is known only where you looked: save the result, and take the "
                 "layer that then appears."

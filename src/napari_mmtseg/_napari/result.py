@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.channel_axis import laid, narrowed
 from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_tiles import LazyTiledLabels
 from napari_mmtseg._napari.sources import take
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg.labelling import Segmentation
@@ -27,7 +28,7 @@ class Result(NamedTuple):
     """What tells the image from others. JSON."""
     origin: Origin
     whole: Segmentation | None = None
-    lazy: LazyLabels | None = None
+    lazy: LazyLabels | LazyTiledLabels | None = None
     own: NDArray[np.integer[Any]] | None = None
     """The labels less 1, if no more is known than they."""
 
@@ -42,7 +43,7 @@ class Result(NamedTuple):
     @property
     def relabels(self) -> bool:
         """Whether clusters can be given other labels."""
-        return self.lazy is not None or self.clusters is not None
+        return self.clusters is not None if self.lazy is None else self.lazy.of_clusters
 
     def clustered(self) -> Segmentation:
         """Return what labels are looked up in."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mmtseg._napari.channel import Sender
+from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.arrays import Frames, Region, grid
-from napari_mmtseg.labelling import Clusters, Found, Labeller, labelled, lazy_clusters
+from napari_mmtseg.deferred import Areas, Boxes, as_dask, boxes_of
+from napari_mmtseg.labeller import Clusters, Labeller, Remembering
+from napari_mmtseg.labels.pieces import TiledPieces
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Model
 
-_KEPT_BYTES = 2**28
+_SMALL_PLANE = 2**22
 
 
 class Serve(NamedTuple):
@@ -30,18 +36,26 @@ class Serve(NamedTuple):
     mask: Source | None = None
     uncertain: bool = False
     """Whether the uncertainty of the model's own labels is wanted as well."""
+    areas: TiledPieces | None = None
+    """The areas, if the model's output is these."""
 
     def open(self) -> Planes:
         """Open the image; only the training process may call this."""
         mask = None if self.mask is None else self.mask.open()
-        return Planes(self.model, self.image.open(), self.axes, self.spacing, mask, self.uncertain)
+        planes = Planes(
+            self.model, self.image.open(), self.axes, self.spacing, mask, self.uncertain
+        )
+        if planes.areas is not None:
+            planes.areas.pieces = self.areas
+        return planes
 
 
 class Look(NamedTuple):
-    """The plane in view is not known yet; takes the place of what was asked for before."""
+    """What is in view is not known yet; takes the place of what was asked for before."""
 
     number: int
-    plane: int
+    place: int
+    """As `Places` counts them."""
 
 
 class Forget(NamedTuple):
@@ -51,24 +65,28 @@ class Forget(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The clusters of a plane."""
+    """The clusters of a place, or its areas or objects."""
 
     number: int
-    plane: int
-    clusters: Clusters
+    place: int
+    values: NDArray[np.integer]
     uncertainty: NDArray[np.float32] | None = None
+    draft: bool = False
+    """Whether the clusters are as they are before refining, and others follow in a moment."""
 
 
 class Unseen(NamedTuple):
-    """Why a plane cannot be labelled, in one sentence."""
+    """Why a place cannot be labelled, in one sentence."""
 
     number: int
-    plane: int
+    place: int
     text: str
 
 
 class Planes:
     """The planes of an image, labelled one by one, whether the model sees planes or volumes.
+
+    Planes that are too large to be looked at whole are labelled tile by tile.
 
     Parameters
     ----------
@@ -92,51 +110,100 @@ class Planes:
         uncertain: bool = False,
     ) -> None:
         self._planes = Frames(image, axes)
+        self.places = Places(self._planes.shape)
         self.frames = model.frames(image, axes, spacing)
         self.mask = None if mask is None else self.frames.side_image(mask, "mask")
-        label_of = model.label_of() if uncertain else None
-        kind = _Remembering if self.frames.volumes else Labeller
-        self.labeller = kind(model, label_of=label_of)
+        self._model, self._spacing, self._uncertain = model, spacing, uncertain
+        self._of_clusters = output_of(model.method) == "classes"
+        once = self._of_clusters and not self.frames.volumes and not self.places.cut
+        kind = Labeller if once else Remembering
+        self.labeller = kind(model, label_of=model.label_of() if uncertain else None)
+        self._boxes = self._made(model.label_of())
 
     def __len__(self) -> int:
         return len(self._planes)
 
-    def look(self, plane: int) -> tuple[Clusters, NDArray[np.float32] | None]:
-        """Find the clusters of a plane, (Y, X), and their uncertainty if it is wanted."""
-        index, region = self._place(plane)
-        found = self.labeller.look(self.frames, index, region, self.mask)
-        shape = found.clusters.shape[-2:]
-        doubt = None if found.uncertainty is None else found.uncertainty.reshape(shape)
-        return found.clusters.reshape(shape), doubt
+    @property
+    def small(self) -> bool:
+        """Whether sending what is in view twice takes no time."""
+        return math.prod(self._planes.frame_shape) <= _SMALL_PLANE
 
-    def share(self, plane: int) -> float:
-        """Return the share of the work for all planes that one of them takes."""
-        _, region = self._place(plane)
-        tiles = grid(self.frames.frame_shape, self.labeller.tile_px)
-        touched = sum(
-            all(a.start < b.stop and b.start < a.stop for a, b in zip(tile, region, strict=True))
-            for tile in tiles
-        )
-        return touched / self.labeller.count(self.frames)
+    @property
+    def areas(self) -> Areas | None:
+        """The areas, if the model's output is these."""
+        return self._boxes if isinstance(self._boxes, Areas) else None
 
-    def _place(self, plane: int) -> tuple[int, Region]:
-        """Return the frame of a plane, and the plane's region in it."""
-        axes, shape = self._planes.label_axes, self._planes.shape
-        stack = [axis for axis in axes if axis not in "YX"]
-        at = dict(zip(stack, self._planes.position(plane), strict=True))
-        return self.frames.tile_of(
-            tuple(
-                slice(at[axis], at[axis] + 1) if axis in at else slice(0, n)
-                for axis, n in zip(axes, shape, strict=True)
-            )
-        )
+    def labels(self, label_of: NDArray[np.int64]) -> Boxes:
+        """Return the labels of all planes; of a model of areas or objects, these.
+
+        Parameters
+        ----------
+        label_of : (K,) int array
+            The label of each cluster.
+        """
+        return self._made(label_of) if self._of_clusters else self._boxes
+
+    def look(
+        self, place: int, draft: Callable[[Clusters], None] | None = None
+    ) -> tuple[Clusters, NDArray[np.float32] | None]:
+        """Find the clusters of a place, (Y, X), and their uncertainty if it is wanted.
+
+        `draft` is called with what is known of the clusters before, as for `Labeller.look`.
+        """
+        index, region = self.frames.tile_of(self._box(place))
+
+        def flat(values: NDArray[Any]) -> NDArray[Any]:
+            return values.reshape(values.shape[-2:])
+
+        early = None if draft is None else lambda clusters: draft(flat(clusters))
+        found = self.labeller.look(self.frames, index, region, self.mask, early)
+        doubt = None if found.uncertainty is None else flat(found.uncertainty)
+        return flat(found.clusters), doubt
+
+    def result(
+        self, place: int, draft: Callable[[Clusters], None] | None = None
+    ) -> tuple[NDArray[np.integer], NDArray[np.float32] | None]:
+        """Find what the model's output asks for, and the uncertainty if it is wanted.
+
+        Returns
+        -------
+        values : (Y, X) array
+            Clusters, of which drafts are told; or areas or objects.
+        uncertainty : (Y, X) float32 array or None
+        """
+        if self._of_clusters:
+            return self.look(place, draft)
+        box = self._box(place)
+        values = self._boxes.box(box)
+        shape = tuple(one.stop - one.start for one in self.places.box(place)[1])
+        return values.reshape(shape), self.look(place)[1] if self._uncertain else None
+
+    def share(self, place: int) -> float:
+        """Return the share of the work for all of the image that a place takes."""
+        _, region = self.frames.tile_of(self._box(place))
+        touched = grid(self.frames.frame_shape, self.labeller.tile_px, region)
+        return sum(1 for _ in touched) / self.labeller.count(self.frames)
+
+    def _made(self, label_of: NDArray[np.int64]) -> Boxes:
+        return boxes_of(self._model, self.labeller, self.frames, self.mask, self._spacing, label_of)
+
+    def _box(self, place: int) -> Region:
+        """Return the box of the labels that a place is."""
+        return self._planes.box_of(*self.places.box(place))
 
 
 class Server:
-    """Answers the window's looks, of each image the last one alone."""
+    """Answers the window's looks, of each image the last one alone.
 
-    def __init__(self, out: Sender) -> None:
-        self._out = out
+    Parameters
+    ----------
+    out : Sender
+    waiting : callable
+        Tells whether the window has another wish; a look that has come to its draft waits for it.
+    """
+
+    def __init__(self, out: Sender, waiting: Callable[[], bool] = lambda: False) -> None:
+        self._out, self._waiting = out, waiting
         self._orders: dict[int, Serve] = {}
         self._open: dict[int, Planes] = {}
         self._looks: dict[int, Look] = {}
@@ -158,10 +225,19 @@ class Server:
             if number not in self._orders:
                 continue
             try:
-                found = self.planes(self._orders[number]).look(look.plane)
-                self._out.send(Seen(number, look.plane, *found))
-            except Exception as error:  # the next plane may be sound
-                self._out.send(Unseen(number, look.plane, words_for(error)))
+                planes = self.planes(self._orders[number])
+                draft = partial(self._send_draft, look) if planes.small else None
+                self._out.send(Seen(number, look.place, *planes.result(look.place, draft)))
+            except _InterruptedError:
+                self._looks.setdefault(number, look)  # the wish may be another look
+                return
+            except Exception as error:  # the next place may be sound
+                self._out.send(Unseen(number, look.place, words_for(error)))
+
+    def _send_draft(self, look: Look, clusters: Clusters) -> None:
+        self._out.send(Seen(look.number, look.place, clusters, draft=True))
+        if self._waiting():
+            raise _InterruptedError
 
     def planes(self, order: Serve) -> Planes:
         """Return the planes of an image, opened once."""
@@ -170,32 +246,11 @@ class Server:
         return self._open[order.number]
 
 
+class _InterruptedError(Exception):
+    """Something else comes first."""
+
+
 def lazy_labels(order: Serve, label_of: NDArray[np.int64]) -> Any:
     """Return all labels of an image as a dask array."""
     planes = order._replace(uncertain=False).open()
-    clusters = lazy_clusters(planes.labeller, planes.frames, planes.mask)
-    return labelled(clusters, label_of, order.model.method, planes.frames.frame_axes)
-
-
-class _Remembering(Labeller):
-    """Keeps the last tiles, since the neighbours of a plane in a volume lie in the same ones."""
-
-    def __init__(self, model: Model, *, label_of: NDArray[np.int64] | None = None) -> None:
-        super().__init__(model, label_of=label_of)
-        self._kept: OrderedDict[tuple[int, ...], Found] = OrderedDict()
-
-    def find(self, frames: Frames, index: int, tile: Region, mask: Any = None) -> Found:
-        """Find the clusters of a tile; image and mask are the same in each call."""
-        key = (index, *(one.start for one in tile))
-        if key not in self._kept:
-            self._kept[key] = super().find(frames, index, tile, mask)
-        self._kept.move_to_end(key)
-        while sum(_bytes(one) for one in self._kept.values()) > _KEPT_BYTES:
-            if len(self._kept) == 1:
-                break
-            self._kept.popitem(last=False)
-        return self._kept[key]
-
-
-def _bytes(found: Found) -> int:
-    return found.clusters.nbytes + (0 if found.uncertainty is None else found.uncertainty.nbytes)
+    return as_dask(planes.labels(label_of), planes.frames.shape)

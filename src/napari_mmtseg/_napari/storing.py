@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from napari_mmtseg import saving
 from napari_mmtseg._napari.serving import Planes, Serve
 from napari_mmtseg._napari.sources import Copied, Source
-from napari_mmtseg.chunks import Region
 from napari_mmtseg.writing import Written, write_labels
 
 _SIDE_PX = 1024
@@ -57,29 +56,14 @@ def save_steps(save: Save, planes: Planes | None) -> Generator[Written, bool | N
     """
     digest = hashlib.sha256(json.dumps(save.about, sort_keys=True).encode())
     if planes is not None and save.served is not None and save.label_of is not None:
-        frames, labeller = planes.frames, planes.labeller
-        table = np.append(save.label_of, 0).astype(np.int32)  # the last one is for cluster -1
-        sides = dict(zip(frames.frame_axes, labeller.tile_px, strict=True))
-        chunk = [sides.get(axis, 1) for axis in range(len(save.axes))]
+        boxes = planes.labels(save.label_of)
+        chunk, block = list(boxes.sides), boxes.box
         _add_model(digest, save.served, save.label_of)
-
-        def block(region: Region) -> NDArray[np.int32]:
-            index, tile = frames.tile_of(region)
-            made = np.empty([one.stop - one.start for one in region], np.int32)
-            found = labeller.find(frames, index, tile, planes.mask)
-            frames.tile_view(made)[...] = table[found.clusters]
-            return made
-
     else:
         assert save.labels is not None
         labels = save.labels.open()
-        chunk = [_SIDE_PX if axis in "YX" else 1 for axis in save.axes]
+        chunk, block = [_SIDE_PX if axis in "YX" else 1 for axis in save.axes], labels.__getitem__
         digest.update(np.ascontiguousarray(labels).data)  # painted on, perhaps
-
-        def block(region: Region) -> NDArray[np.int32]:
-            part: NDArray[np.int32] = labels[region]
-            return part
-
     return write_labels(
         save.path,
         save.shape,

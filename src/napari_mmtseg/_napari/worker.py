@@ -31,7 +31,8 @@ from napari_mmtseg.folders import Batch, FileStep, batch_steps
 from napari_mmtseg.folders.running import Summary
 from napari_mmtseg.folders.work import Outcome
 from napari_mmtseg.grouping import Groups, group_objects_steps
-from napari_mmtseg.labelling import Clusters, Segmentation
+from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.labels.pieces import TiledPieces
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.model import Labels, Model
 from napari_mmtseg.segmentation import part_steps, predict_steps, segment_steps
@@ -124,10 +125,14 @@ class Lazily(NamedTuple):
     model: Model
     plane: int
     """The plane in view."""
-    clusters: Clusters
-    """Its clusters."""
+    place: int
+    """What was looked at of it, as `Places` counts."""
+    values: NDArray[np.integer]
+    """The clusters there, or the areas or objects."""
     uncertainty: NDArray[np.float32] | None = None
-    """Theirs, if it is wanted."""
+    """Of its labels, if it is wanted."""
+    areas: TiledPieces | None = None
+    """All areas, if the model's output is these."""
 
 
 class Shown(NamedTuple):
@@ -175,7 +180,7 @@ def main() -> None:
         os.nice(5)  # the window comes first
     with contextlib.suppress(ImportError):
         import_module("torch")  # a second or two that the user need not wait on Run
-    server = Server(out)
+    server = Server(out, lambda: not wishes.empty())
     while True:
         wish = wishes.get()
         if isinstance(wish, Job):
@@ -238,8 +243,13 @@ def _do(job: Job, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -
     if isinstance(result, Groups):
         return Done(Grouped(result, result.labels(inputs.objects)), 0)
     if result.model is not None and is_lazy(result.clusters):
-        plane, seen = look.final(result.model, uncertain=job.uncertain)
-        return Done(Lazily(result.model, plane, *seen), 0)
+        planes = look.planes(result.model, uncertain=job.uncertain)
+        if planes.areas is not None:
+            _drive(planes.areas.steps(), look.show, wishes, server, look.turn)
+        plane = look.plane_of(planes)
+        areas = None if planes.areas is None else planes.areas.pieces
+        place = planes.places.middle_of(plane)
+        return Done(Lazily(result.model, plane, place, *planes.result(place), areas), 0)
     labels = result.labels()
     return Done(result, 0, Shown(labels, *counted(labels)))
 
@@ -365,13 +375,14 @@ class _LiveView:
         self._last = time.perf_counter()
         self._cost = self._last - now
 
-    def final(
-        self, model: Model, *, uncertain: bool = False
-    ) -> tuple[int, tuple[Clusters, NDArray[np.float32] | None]]:
-        """Return the plane in view with its clusters, and their uncertainty if it is wanted."""
-        planes = self._planes(model, uncertain=uncertain)
-        plane = min(self._plane, len(planes) - 1)
-        return plane, planes.look(plane)
+    def planes(self, model: Model, *, uncertain: bool = False) -> Planes:
+        """Return the image's planes, to be looked at with a model."""
+        job, inputs = self._job, self._inputs
+        return Planes(model, inputs.image, job.axes, job.spacing, inputs.mask, uncertain)
+
+    def plane_of(self, planes: Planes) -> int:
+        """Return the plane in view."""
+        return min(self._plane, len(planes) - 1)
 
     def _preview(self, step: Step) -> Preview | None:
         """Return a passing look while training, then the final labels."""
@@ -380,12 +391,10 @@ class _LiveView:
             return None  # a method that learns nothing
         if not self._trained:
             model = model.draft()
-        elif self._planes(model).share(0) > _FINAL_SHARE:
-            return None  # the result itself comes as soon
-        plane, (clusters, _) = self.final(model)
+        planes = self.planes(model)
+        if planes.places.cut or (self._trained and planes.share(0) > _FINAL_SHARE):
+            return None  # it would take long, or the result itself comes as soon
+        plane = self.plane_of(planes)
+        clusters, _ = planes.look(plane)
         labels = np.append(model.label_of(), 0).astype(np.int32)[clusters]
         return Preview(plane, labels if self._trained else alike(labels, self._before))
-
-    def _planes(self, model: Model, *, uncertain: bool = False) -> Planes:
-        job, inputs = self._job, self._inputs
-        return Planes(model, inputs.image, job.axes, job.spacing, inputs.mask, uncertain)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from sys import float_info
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,34 @@ class Tile(NamedTuple):
     """The place in the frame of the first pixel read."""
 
 
+Draft = Callable[[NDArray[np.integer]], None]
+
+
+class Find(Protocol):
+    """Finds the clusters of a tile."""
+
+    def __call__(
+        self,
+        pixels: NDArray[np.float32],
+        tile: Tile,
+        label_of: NDArray[np.int64] | None = None,
+        draft: Draft | None = None,
+    ) -> Prediction:
+        """Find the clusters of a tile.
+
+        Parameters
+        ----------
+        pixels : (C, *votes) float32 array
+            Reduced, of the tile and its halo.
+        tile : Tile
+        label_of : (K,) int array, optional
+            The label of each cluster asks for the uncertainty of those labels.
+        draft : callable, optional
+            Called with the clusters as they are before what takes longest, if anything does.
+        """
+        ...
+
+
 class Predictor(NamedTuple):
     """A trained method as a pure function of the pixels in and around a tile.
 
@@ -60,9 +88,8 @@ class Predictor(NamedTuple):
     """Votes beyond a tile that its clusters depend on."""
     reduce: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     """Bring scaled pixels (C, *spatial) to the resolution that `find` takes."""
-    find: Callable[[NDArray[np.float32], Tile, NDArray[np.int64] | None], Prediction]
-    """Find the clusters of a tile from the reduced pixels of it and its halo; the label of each
-    cluster asks for the uncertainty of those labels."""
+    find: Find
+    """Find the clusters of a tile from the reduced pixels of it and its halo."""
 
 
 class Learned(NamedTuple):
@@ -93,6 +120,8 @@ class Step:
     """Labels in use by each network."""
     snapshot: Callable[[], Any]
     """Make a usable result of this moment: `Learned` from an engine, a `Model` further out."""
+    score: float = math.nan
+    """Mean intersection over union of the classes on labels held out, 0 to 1; NaN without any."""
 
     @property
     def loss(self) -> float:

@@ -13,6 +13,8 @@ Upper = dict[tuple[int, int], Tensor]
 
 _FEATURES = 8
 """Of a channel at a scale; see `Features`."""
+_SCALES, _STEPS = {2: 4, 3: 3}, {2: 5, 3: 3}
+"""By the number of spatial axes: in a volume a wide view costs its third power."""
 
 
 class Features:
@@ -48,11 +50,11 @@ class Features:
         Channels C of the image.
     n_axes : int
         Spatial axes, 2 or 3.
-    n_scales : int
-        Scales.
-    n_steps : int
-        Steps of smoothing that make the window of texture; 5 give it a standard deviation of 18
-        pixels.
+    n_scales : int, optional
+        Scales; 4 in planes and 3 in volumes unless told.
+    n_steps : int, optional
+        Steps of smoothing that make the window of texture; 5 in planes, which give it a standard
+        deviation of 18 pixels, and 3 in volumes (4.6 pixels) unless told.
 
     Attributes
     ----------
@@ -60,6 +62,8 @@ class Features:
         Pixels a side beyond a pixel that its features depend on.
     width : int
         Number F of features: those of the first channel come first, scale by scale.
+    of_texture : (F,) tensor of bool
+        Which of them describe the window of texture: 5 to 8, and the coarsest intensity.
 
     References
     ----------
@@ -69,12 +73,23 @@ class Features:
     """
 
     def __init__(
-        self, n_channels: int, n_axes: int, *, n_scales: int = 4, n_steps: int = 5
+        self,
+        n_channels: int,
+        n_axes: int,
+        *,
+        n_scales: int | None = None,
+        n_steps: int | None = None,
     ) -> None:
         self.n_channels, self.n_axes = n_channels, n_axes
-        self.n_scales, self.n_steps = n_scales, n_steps
-        self.width = n_channels * n_scales * _FEATURES
-        self.margin = _reach(n_scales - 1) + _step(n_scales - 1) + _reach(n_steps)
+        self.n_scales = n_scales or _SCALES[n_axes]
+        self.n_steps = n_steps or _STEPS[n_axes]
+        self.width = n_channels * self.n_scales * _FEATURES
+        last = self.n_scales - 1
+        self.margin = reach(last) + _step(last) + reach(self.n_steps)
+        of_texture = torch.zeros(n_channels, self.n_scales, _FEATURES, dtype=torch.bool)
+        of_texture[:, :, _FEATURES // 2 :] = True
+        of_texture[:, last, 0] = True
+        self.of_texture = of_texture.flatten()
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -96,8 +111,8 @@ class Features:
             smooth = pixels[:, channel]  # (B, *spatial)
             for scale in range(self.n_scales):
                 step = _step(scale)
-                smooth = _smoothed(smooth, step) if scale else smooth
-                seen = [n + 2 * (_reach(self.n_steps) + step) for n in inner]
+                smooth = smoothed(smooth, step) if scale else smooth
+                seen = [n + 2 * (reach(self.n_steps) + step) for n in inner]
                 for one in self._of_scale(_middle(smooth, seen), step):
                     found[:, place] = _middle(one, inner)
                     place += 1
@@ -117,7 +132,7 @@ class Features:
     def _window(self, values: Tensor) -> Tensor:
         """Average over the window of texture."""
         for number in range(self.n_steps):
-            values = _smoothed(values, 2**number)
+            values = smoothed(values, 2**number)
         return values
 
 
@@ -126,13 +141,13 @@ def _step(scale: int) -> int:
     return 1 << max(0, scale - 1)
 
 
-def _reach(n_steps: int) -> int:
+def reach(n_steps: int) -> int:
     """Return how many pixels a side smoothing by so many steps reaches."""
     return 2 * ((1 << n_steps) - 1)
 
 
-def _smoothed(values: Tensor, step: int) -> Tensor:
-    """Smooth (B, *spatial) along all axes; the result is 2 steps smaller a side."""
+def smoothed(values: Tensor, step: int) -> Tensor:
+    """Smooth (B, *spatial) with a B3 spline, along all axes; it is 2 steps smaller a side."""
     for axis in range(1, values.ndim):
         for _ in range(2):  # (1, 2, 1) twice is (1, 4, 6, 4, 1)
             n = values.shape[axis] - 2 * step

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,5 +22,12 @@ def fit(
     Sums by several threads differ in their last bits from run to run. How many a fit may use is a
     setting of the whole process, so that fits take turns.
     """
-    with _ALONE, threadpool_limits(limits=1, user_api="openmp"):
+    with one_thread("openmp"):
         return clustering.fit(rows, sample_weight=weights)
+
+
+@contextmanager
+def one_thread(*pools: str) -> Iterator[None]:
+    """Let sums be taken by one thread of some pools, "openmp" or "blas"."""
+    with _ALONE, threadpool_limits(limits=dict.fromkeys(pools, 1)):
+        yield

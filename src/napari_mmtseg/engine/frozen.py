@@ -17,7 +17,7 @@ from napari_mmtseg.engine.devices import choose
 from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
 from napari_mmtseg.engine.losses import IGNORED
 from napari_mmtseg.engine.networks import (
-    Network,
+    AnyNetwork,
     build,
     freeze,
     get_weights,
@@ -33,7 +33,7 @@ from napari_mmtseg.methods import NetworkMethod
 
 @torch.no_grad()
 def learned(
-    networks: Sequence[Network],
+    networks: Sequence[AnyNetwork],
     working: Working,
     planes: Sequence[Batch],
     method: NetworkMethod,
@@ -53,9 +53,9 @@ def learned(
     """
     networks = [copy.deepcopy(network) for network in networks]
     for network in networks:
-        freeze(network, [plane.pixels for plane in planes])
+        freeze(network, [plane.seen for plane in planes])
         if method.start == "image":
-            responses = [network(one.pixels).movedim(1, -1)[one.valid] for one in planes]
+            responses = [network(one.seen).movedim(1, -1)[one.valid] for one in planes]
             network.scale(sureness(torch.cat(responses)))
     width = networks[0].width
     votes = _votes(networks[0], planes)  # each (B, q, Y, X)
@@ -74,18 +74,25 @@ def learned(
     labels = torch.cat([one[plane.valid] for one, plane in zip(won, planes, strict=True)])
     clusters, colours, sizes = found_clusters(labels, pixels, width)
     classes = _classes(won, planes, working)[clusters]
-    groups = _halves(won, planes, clusters, width)
+    texture = working.axes_of_texture
+    if texture is None:
+        traits, groups = colours.astype(np.float64), _halves(won, planes, clusters, width)
+    else:  # whose clusters have no brighter and darker half
+        traits = _traits(labels, planes, texture, width)
+        groups = np.zeros(len(clusters), np.int64)
     weights: dict[str, NDArray[np.generic]] = {
         "clusters": clusters,
         "halves": groups,
         "contrast": contrast(groups, colours, sizes),
         "reduction": np.array(working.factor, np.int64),
         "spacing": np.array(working.spacing),
+        "channels": np.array(pixels.shape[1]),
+        "traits": traits,
     }
     for number, network in enumerate(networks, start=1):
         named = get_weights(network)
         weights |= {f"network{number}.{name}": value for name, value in named.items()}
-    return Learned(weights, colours, sizes, classes, groups)
+    return Learned(weights, colours, sizes, classes, groups if texture is None else None)
 
 
 def arrays(method: NetworkMethod, is_rgb: bool) -> dict[str, Array]:
@@ -97,6 +104,8 @@ def arrays(method: NetworkMethod, is_rgb: bool) -> dict[str, Array]:
         "contrast": Array("F64", (), 0, 1.001),
         "reduction": Array("I64", ("A",), 1, 64),
         "spacing": Array("F64", ("A",), 1e-3, 1e3),
+        "channels": Array("I64", (), 1, 4096),
+        "traits": Array("F64", ("K", "T"), -1e6, 1e6),
         "network1.": parameters,
     } | ({"network2.": parameters} if method.has_uncertainty else {})
 
@@ -110,10 +119,11 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         torch.from_numpy(np.ascontiguousarray(weights[name])).to(device)
         for name in ("clusters", "halves")
     )
-    networks: list[Network] = []
+    n_channels = int(weights["channels"])
+    networks: list[AnyNetwork] = []
     while named := part(weights, f"network{len(networks) + 1}."):
-        n_channels = named["conv1.weight"].shape[1]
-        make = partial(build, n_channels, len(factor), method)
+        texture = "conv1.weight" not in named
+        make = partial(build, n_channels, len(factor), method, texture=texture)
         networks.append(with_weights(make, named, dtype).to(device))
         networks[-1].fuse()
 
@@ -128,7 +138,7 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         voters,
         n_votes=len(networks) * len(clusters),
         n_channels=n_channels,
-        reach=method.n_blocks,
+        reach=max(networks[0].margin, method.n_blocks),
         factor=factor,
         spacing=weights["spacing"].tolist(),
         reduce=smaller,
@@ -145,8 +155,17 @@ def part(weights: Weights, prefix: str) -> dict[str, NDArray[np.generic]]:
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
-def _votes(network: Network, planes: Sequence[Batch]) -> list[Tensor]:
-    return [network(one.pixels).softmax(1) for one in planes]
+def _traits(
+    labels: Tensor, planes: Sequence[Batch], axes_of_texture: tuple[Tensor, Tensor], width: int
+) -> NDArray[np.float64]:
+    """Return the mean of what counts of the features, for each cluster that won: (K, D)."""
+    matrix, shift = axes_of_texture
+    rows = torch.cat([one.seen.movedim(1, -1)[one.valid] for one in planes]) @ matrix.T + shift
+    return found_clusters(labels, rows, width)[1].astype(np.float64)
+
+
+def _votes(network: AnyNetwork, planes: Sequence[Batch]) -> list[Tensor]:
+    return [network(one.seen).softmax(1) for one in planes]
 
 
 def _classes(won: list[Tensor], planes: Sequence[Batch], working: Working) -> NDArray[np.int64]:

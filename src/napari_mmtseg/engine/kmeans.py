@@ -16,6 +16,7 @@ from sklearn.cluster import KMeans as Clustering
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import (
     Array,
+    Draft,
     Learned,
     Prediction,
     Predictor,
@@ -127,7 +128,10 @@ def predictor(weights: Weights, method: KMeans) -> Predictor:
         return _refined(apart, weights, method, blur, axes)
 
     def find(
-        pixels: NDArray[np.float32], tile: Tile, label_of: NDArray[np.int64] | None = None
+        pixels: NDArray[np.float32],
+        tile: Tile,
+        label_of: NDArray[np.int64] | None = None,
+        draft: Draft | None = None,
     ) -> Prediction:
         nearest, least = None, None
         for number, distance in enumerate(apart(pixels, tile)):

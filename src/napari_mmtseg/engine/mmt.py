@@ -6,7 +6,7 @@ import copy
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Step, Training, Weights
@@ -17,6 +17,7 @@ from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, t
 from napari_mmtseg.engine.networks import winners
 from napari_mmtseg.engine.sampling import batches, survey, working_sample
 from napari_mmtseg.engine.start import start
+from napari_mmtseg.engine.texture import looked_at
 from napari_mmtseg.methods import MMT
 
 __all__ = ["arrays", "predictor", "train"]
@@ -39,7 +40,7 @@ def train(sample: Sample, method: MMT, initial: Weights | None = None) -> Traini
 
 def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.device) -> Training:
     generator = torch.Generator().manual_seed(method.seed)
-    working = working_sample(sample, method, device)
+    working = looked_at(working_sample(sample, method, device), method)
     fewest = max(method.min_labels, len(working.painted))
     given = None
     if initial is not None:
@@ -57,10 +58,13 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         batch = next(drawn)
         losses, counts = [], []
         for one, other in ((0, 1), (1, 0)):
-            responses = students[one](batch.pixels)  # (B, q, Y, X)
-            with torch.no_grad():
-                taught = winners(teachers[other](batch.pixels))  # (B, Y, X)
+            responses = _perturbed(students[one], batch.seen, method.perturbation, generator)
             own = winners(responses.detach())  # (B, Y, X)
+            with torch.no_grad():
+                taught = own
+                if method.teacher != "none":
+                    teacher = teachers[other if method.teacher == "mutual" else one]
+                    taught = winners(teacher(batch.seen))  # (B, Y, X)
             overlap = count_overlap(taught[batch.valid], own[batch.valid], method.width)
             order = permutation(overlap, working.painted)
             target = order[taught].masked_fill(~batch.unpainted, IGNORED)
@@ -84,6 +88,26 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         if stopped or max(counts) <= fewest:
             break
     return learned(teachers, working, seen, method)
+
+
+def _perturbed(
+    student: nn.Module, seen: Tensor, strength: float, generator: torch.Generator
+) -> Tensor:
+    """Return the responses (B, q, *spatial) to what is seen, perturbed and perhaps mirrored.
+
+    Each channel gets noise, and each crop a gain; both are normal, of that strength relative to the
+    channel's standard deviation, and to 1. Responses are mirrored back.
+    """
+    if not strength:
+        responses: Tensor = student(seen)
+        return responses
+    draw = partial(torch.randn, generator=generator)
+    flips = [axis for axis in range(2, seen.ndim) if draw(()) > 0]
+    spread = seen.transpose(0, 1).flatten(1).std(1).view(-1, *(1,) * (seen.ndim - 2))
+    gain = 1 + strength * draw((len(seen), *(1,) * (seen.ndim - 1)))
+    noise = strength * spread * draw(seen.shape).to(seen)
+    mirrored: Tensor = student((seen * gain.to(seen) + noise).flip(flips))
+    return mirrored.flip(flips)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_mmtseg.engine.features import Features
 from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.methods import NetworkMethod
 
@@ -20,6 +21,8 @@ N = TypeVar("N", bound=nn.Module)
 _STRIP_PIXELS = 65_536
 _STRIP_MARGINS = 16
 """At least so many margins wide, as those of neighbouring strips are computed twice."""
+_STRIP_ROWS = 256
+"""But with a wide margin no more rows than this, because of the memory."""
 
 Convolution = nn.Conv2d | nn.Conv3d
 Norm = nn.BatchNorm2d | nn.BatchNorm3d
@@ -29,7 +32,28 @@ _LAYERS: dict[int, tuple[Any, Any]] = {
 }
 
 
-class Network(nn.Module):
+class _Responding(nn.Module):
+    """What ends in 1x1 convolution and batch norm."""
+
+    conv3: Any
+    bn3: Any
+
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply all responses by a factor."""
+        for value in self.bn3.parameters():
+            value.mul_(factor)
+
+    @torch.no_grad()
+    def reorder(self, channels: Tensor) -> None:
+        """Let response k be what response channels[k] was."""
+        for layer in (self.conv3, self.bn3):
+            for value in layer.state_dict().values():
+                if value.ndim:
+                    value.copy_(value[channels].clone())
+
+
+class Network(_Responding):
     """Blocks of 3x3 convolution, ReLU and batch norm, then 1x1 convolution and batch norm.
 
     Source: Kim, Kanezaki and Tanaka, IEEE TIP 29, 2020, section III. In a volume the convolutions
@@ -110,19 +134,53 @@ class Network(nn.Module):
         self.bn1, self.bn3 = nn.Identity(), nn.Identity()
         self.bn2 = nn.ModuleList(nn.Identity() for _ in self.bn2)
 
-    @torch.no_grad()
-    def scale(self, factor: float) -> None:
-        """Multiply all responses by a factor."""
-        for value in self.bn3.parameters():
-            value.mul_(factor)
+
+class TextureNetwork(_Responding):
+    """The features of a pixel's surroundings, 1x1 convolution and batch norm.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the image.
+    n_axes : int
+        Spatial axes, 2 or 3.
+    width : int
+        Number q of responses.
+
+    Attributes
+    ----------
+    features : Features
+        How pixels are described.
+    described : bool
+        Whether it is given features instead of pixels. They never change, so that training finds
+        them once.
+    width : int
+        Channels of the responses.
+    margin : int
+        Pixels a side by which the responses are smaller than the pixels.
+    """
+
+    def __init__(self, n_channels: int, n_axes: int, width: int) -> None:
+        super().__init__()
+        self.features = Features(n_channels, n_axes)
+        self.described = False
+        self.width, self.margin = width, self.features.margin
+        conv, norm = _LAYERS[n_axes]
+        self.conv3 = conv(self.features.width, width, 1)
+        self.bn3 = norm(width, momentum=0.0)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map pixels (B, C, *spatial + 2 m), or features, to responses (B, q, *spatial)."""
+        features = pixels if self.described else self.features(pixels)
+        responses: Tensor = self.bn3(self.conv3(features))
+        return responses
 
     @torch.no_grad()
-    def reorder(self, channels: Tensor) -> None:
-        """Let response k be what response channels[k] was."""
-        for layer in (self.conv3, self.bn3):
-            for value in layer.state_dict().values():
-                if value.ndim:
-                    value.copy_(value[channels].clone())
+    def fuse(self) -> None:
+        """Leave the frozen norm where it is: after the features it costs next to nothing."""
+
+
+AnyNetwork = Network | TextureNetwork
 
 
 def winners(responses: Tensor) -> Tensor:
@@ -132,7 +190,7 @@ def winners(responses: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def shares(network: Network, pixels: Tensor, channels: Tensor, grid: tuple[int, ...]) -> Tensor:
+def shares(network: AnyNetwork, pixels: Tensor, channels: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Return the probabilities of some channels, a strip at a time: that stays in the cache.
 
     Parameters
@@ -152,7 +210,7 @@ def shares(network: Network, pixels: Tensor, channels: Tensor, grid: tuple[int, 
     shape = [n - 2 * margin for n in pixels.shape[2:]]
     rows = shape[0]
     if margin:  # otherwise a strip's border would be padded as the tile's is
-        rows = max(_STRIP_PIXELS // math.prod(shape[1:]), _STRIP_MARGINS * margin)
+        rows = max(_STRIP_PIXELS // math.prod(shape[1:]), min(_STRIP_MARGINS * margin, _STRIP_ROWS))
         rows = -(-rows // grid[0]) * grid[0]
     found = pixels.new_empty(
         len(channels), *(-(-n // by) for n, by in zip(shape, grid, strict=True))
@@ -164,8 +222,12 @@ def shares(network: Network, pixels: Tensor, channels: Tensor, grid: tuple[int, 
     return found
 
 
-def build(n_channels: int, n_axes: int, method: NetworkMethod) -> Network:
+def build(
+    n_channels: int, n_axes: int, method: NetworkMethod, *, texture: bool = False
+) -> AnyNetwork:
     """Build a network; see `drawn` and `with_weights` for its weights."""
+    if texture:
+        return TextureNetwork(n_channels, n_axes, method.width)
     padded = method.padding == "zero"
     return Network(n_channels, n_axes, method.width, method.n_blocks, padded)
 

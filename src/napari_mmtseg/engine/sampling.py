@@ -20,7 +20,7 @@ from napari_mmtseg.methods import NetworkMethod
 from napari_mmtseg.methods.networks import MAX_REDUCTION
 
 _WORKING_VOXELS = 8_000_000
-_SURVEYED_PIXELS = 131_072
+_SURVEYED_PIXELS = 262_144
 _SURVEYED_SIDES = {2: 64, 3: 16}
 
 
@@ -31,6 +31,12 @@ class Batch(NamedTuple):
     valid: Tensor  # (B, *spatial) bool
     painted: Tensor | None = None  # (B, *spatial): channel of the user's class, or IGNORED
     superpixels: Tensor | None = None  # (B, *spatial) int64
+    features: Tensor | None = None  # (B, F, *spatial), where the network is given those
+
+    @property
+    def seen(self) -> Tensor:
+        """What the network is given."""
+        return self.pixels if self.features is None else self.features
 
     @property
     def margin(self) -> int:
@@ -64,6 +70,8 @@ class Working(NamedTuple):
     """(q,): the user's class of each channel of the responses, 0 for none."""
     spacing: tuple[float, ...]
     """Size of a pixel along each axis, the smallest in the plane 1."""
+    axes_of_texture: tuple[Tensor, Tensor] | None = None
+    """Where the planes hold features: (D, F) and (D,), what turns them into those that count."""
 
     @property
     def painted(self) -> Tensor:
@@ -218,7 +226,7 @@ def batches(
         return _crop(one, corner, sides)
 
     if method.start == "image":
-        even = _even_crops(planes, sides, method.n_crops)
+        even = even_crops(planes, sides, method.n_crops)
         n_strokes = -(-len(even) // 4) if with_strokes else 0
         while True:
             yield _joined([*even, *(at_stroke() for _ in range(n_strokes))])
@@ -239,13 +247,13 @@ def survey(planes: list[Batch], method: NetworkMethod) -> list[Batch]:
     others = [one for one in planes if not one.has_strokes]
     axes = planes[0].valid.ndim - 1
     side = _SURVEYED_SIDES[axes]
-    crops = _even_crops(others, [side] * axes, _SURVEYED_PIXELS // side**axes)
+    crops = even_crops(others, [side] * axes, _SURVEYED_PIXELS // side**axes)
     sizes = dict.fromkeys(one.valid.shape[1:] for one in crops)
     joined = [_joined([one for one in crops if one.valid.shape[1:] == size]) for size in sizes]
     return whole + joined
 
 
-def _even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
+def even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
     """Spread crops evenly over the planes, at least one on each plane taken."""
     if not planes:
         return []
@@ -256,9 +264,16 @@ def _even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]
     for one in chosen:
         lengths = [min(side, have) for side, have in zip(sides, one.valid.shape[1:], strict=True)]
         room = [have - length for have, length in zip(one.valid.shape[1:], lengths, strict=True)]
-        corners = [sorted({r * (2 * i + 1) // (2 * n) for i in range(n)}) for r in room]
+        corners = [_even_places(r, n) for r in room]
         crops += [_crop(one, list(corner), lengths) for corner in itertools.product(*corners)]
     return crops
+
+
+def _even_places(room: int, n: int) -> list[int]:
+    """Spread n places evenly over 0..room, so that they lie the same seen from the other end."""
+    before = {room * (2 * i + 1) // (2 * n) for i in range(n // 2)}
+    middle = {room // 2} if n % 2 else set()
+    return sorted(before | middle | {room - one for one in before})
 
 
 def _crop(plane: Batch, corner: list[int], sides: list[int]) -> Batch:
@@ -273,6 +288,7 @@ def _crop(plane: Batch, corner: list[int], sides: list[int]) -> Batch:
         cut(plane.valid),
         cut(plane.painted),
         cut(plane.superpixels),
+        cut(plane.features),
     )
 
 

@@ -48,7 +48,7 @@ def learn(
     drawn = batches(working.planes, method, generator)
     for t in range(method.n_iterations):
         batch = next(drawn)
-        responses = network(batch.pixels)  # (B, q, Y, X)
+        responses = network(batch.seen)  # (B, q, Y, X)
         own = winners(responses.detach())  # (B, Y, X)
 
         loss = method_loss(responses, own, batch)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans as Clustering
 from torch import Tensor
 from torch.nn import functional
@@ -16,9 +18,11 @@ from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.fitting import fit
 from napari_mmtseg.engine.losses import IGNORED
 from napari_mmtseg.engine.networks import (
+    AnyNetwork,
     Convolution,
     Network,
     Norm,
+    TextureNetwork,
     build,
     drawn,
     set_weights,
@@ -27,6 +31,8 @@ from napari_mmtseg.engine.sampling import Batch, Working, survey
 from napari_mmtseg.methods import NetworkMethod
 
 _FITTED_PIXELS = 20_000
+_CELLS = 256
+"""Along each axis of the grid in which pixels are gathered, at first."""
 _SPREAD = 2.0
 
 
@@ -36,7 +42,7 @@ def start(
     generator: torch.Generator,
     initial: Sequence[Weights] | None,
     count: int = 1,
-) -> list[Network]:
+) -> list[AnyNetwork]:
     """Build networks to train on the sample.
 
     Parameters
@@ -57,23 +63,29 @@ def start(
     ValueError
         If the initial weights do not fit the network.
     """
-    pixels = working.planes[0].pixels
-    networks = []
+    pixels, texture = working.planes[0].pixels, working.axes_of_texture is not None
+    networks: list[AnyNetwork] = []
     for number in range(count):
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         own = torch.Generator().manual_seed(number if method.start == "image" else seed)
-        make = partial(build, pixels.shape[1], pixels.ndim - 2, method)
+        make = partial(build, pixels.shape[1], pixels.ndim - 2, method, texture=texture)
         networks.append(drawn(make, own).to(pixels))
+        if isinstance(networks[-1], TextureNetwork):
+            networks[-1].described = True
         if initial is not None:
             set_weights(networks[number], initial[number])
     if initial is None and method.start == "image":
-        _start_from_image(networks, survey(working.planes, method), working.painted)
+        planes = survey(working.planes, method)
+        if working.axes_of_texture is not None:
+            _start_from_texture(networks, planes, working.painted, working.axes_of_texture)
+        else:
+            _start_from_image(networks, planes, working.painted)
     return networks
 
 
 @torch.no_grad()
 def _start_from_image(
-    networks: Sequence[Network], planes: Sequence[Batch], painted: Tensor
+    networks: Sequence[AnyNetwork], planes: Sequence[Batch], painted: Tensor
 ) -> None:
     """Let networks with random weights begin as soft k-means on the smoothed image.
 
@@ -101,11 +113,13 @@ def _start_from_image(
     for _ in range(axes - 1):
         kernel = kernel * smooth.view(-1, *(1,) * kernel.ndim)
     convolve = functional.conv2d if axes == 2 else functional.conv3d
-    for layers in zip(*(network.blocks() for network in networks), strict=True):
+    plain = [network for network in networks if isinstance(network, Network)]
+    for layers in zip(*(network.blocks() for network in plain), strict=True):
         weight = basis.view(*basis.shape, *(1,) * axes) * kernel
         padding = layers[0][0].padding
         features = [torch.relu(convolve(x, weight, lift, padding=padding)) for x in features]
         for conv, norm in layers:
+            conv.weight.copy_(_symmetric(conv.weight))
             conv.weight[through] = 0
             conv.weight[through, : weight.shape[1]] = weight
             _bias(conv)[through] = lift
@@ -114,17 +128,57 @@ def _start_from_image(
 
     pairs = zip(features, planes, strict=True)
     rows = torch.cat([x.movedim(1, -1)[plane.valid] for x, plane in pairs])  # (n, F)
-    centres, variance = _centres(rows, width)
+    whole = torch.eye(len(basis)).to(basis), basis.new_zeros(len(basis))
+    _respond(networks, rows, whole, planes, painted)
+
+
+@torch.no_grad()
+def _start_from_texture(
+    networks: Sequence[AnyNetwork],
+    planes: Sequence[Batch],
+    painted: Tensor,
+    axes_of_texture: tuple[Tensor, Tensor],
+) -> None:
+    """Let networks begin as soft k-means on what counts of the features of texture."""
+    rows = torch.cat([plane.seen.movedim(1, -1)[plane.valid] for plane in planes])  # (n, F)
+    _respond(networks, rows, axes_of_texture, planes, painted)
+
+
+def _respond(
+    networks: Sequence[AnyNetwork],
+    features: Tensor,
+    axes: tuple[Tensor, Tensor],
+    planes: Sequence[Batch],
+    painted: Tensor,
+) -> None:
+    """Let the last layer give the log-probabilities of clusters.
+
+    Parameters
+    ----------
+    networks : sequence of AnyNetwork
+        Changed in place.
+    features : (n, F) tensor
+        What reaches the last layer, in its first channels.
+    axes : (D, F) and (D,) tensors
+        What features are multiplied by, and what is added, before they are clustered.
+    planes, painted
+        As for `_start_from_image`.
+    """
+    matrix, shift = axes
+    rows, through = features @ matrix.T + shift, slice(0, matrix.shape[1])
+    centres, variance = _centres(rows, networks[0].width)
     if len(painted):
         strokes = torch.cat([one.painted[one.valid] for one in planes if one.painted is not None])
         centres = centres[_places(rows, centres, strokes, painted)]
-    weight = centres / variance  # (q, F)
+    weight = centres / variance  # (q, D)
     bias = -(weight * centres).sum(1) / 2
     factor = _SPREAD / (rows @ weight.T + bias).std().clamp_min(1e-6)
     responses = [(rows @ weight.T + bias).T[None, :, :, None] * factor]  # (1, q, n, 1)
+    bias, weight = bias + weight @ shift, weight @ matrix
     for network in networks:
-        network.conv3.weight.zero_()
-        network.conv3.weight[:, through] = (weight * factor).view(*weight.shape, *(1,) * axes)
+        last = network.conv3.weight
+        last.zero_()
+        last[:, through] = (weight * factor).view(*weight.shape, *(1,) * (last.ndim - 2))
         _bias(network.conv3)[:] = bias * factor
         _undo(network.bn3, responses, slice(None))
 
@@ -158,6 +212,14 @@ def _basis(pixels: Sequence[Tensor], most: int) -> tuple[Tensor, Tensor]:
     return basis, -(rows @ basis.T).amin(0)
 
 
+def _symmetric(weight: Tensor) -> Tensor:
+    """Make filters alike in all directions: the mean over mirroring and turning them."""
+    for axis in range(2, weight.ndim):
+        weight = (weight + weight.flip(axis)) / 2
+    axes = [(0, 1, *turned) for turned in itertools.permutations(range(2, weight.ndim))]
+    return torch.stack([weight.permute(one) for one in axes]).mean(0)
+
+
 def _undo(norm: Norm, features: Sequence[Tensor], channels: slice) -> None:
     """Let a batch norm give some channels back as they are."""
     values = torch.cat([one.movedim(1, 0).flatten(1) for one in features], 1)  # (F, n)
@@ -166,15 +228,69 @@ def _undo(norm: Norm, features: Sequence[Tensor], channels: slice) -> None:
 
 
 def _centres(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Find k centres (k, F) of (n, F) rows, and the mean variance around them."""
-    fitted = rows[:: max(1, len(rows) // _FITTED_PIXELS)].cpu().double().numpy()
-    distinct = np.unique(fitted, axis=0)
-    if len(distinct) <= k:
-        centres, variance = distinct[np.arange(k) % len(distinct)], 0.0
+    """Find k centres (k, F) of (n, F) rows, and the mean variance around them.
+
+    The order of the rows makes no difference, so that an image turned or mirrored has the same.
+    """
+    values, counts = _gathered(rows.cpu().double().numpy())
+    if len(values) <= k:
+        centres, variance = values[np.arange(k) % len(values)], 0.0
     else:
-        found = fit(Clustering(k, n_init=1, random_state=0), fitted)
-        centres, variance = found.cluster_centers_, found.inertia_ / fitted.size
+        first = _divided(values, counts, k)
+        found = fit(Clustering(k, init=first, n_init=1), values, counts)
+        centres = found.cluster_centers_
+        variance = found.inertia_ / counts.sum() / values.shape[1]
     return torch.from_numpy(centres).to(rows), torch.tensor(max(variance, 1e-6)).to(rows)
+
+
+def _gathered(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Put (n, F) rows that are alike together: their means, and how many each stands for.
+
+    Rows are alike in one cell of a grid, which is made coarser until the cells are few.
+    """
+    low = rows.min(0)
+    step = max(float((rows.max(0) - low).max()) / _CELLS, 1e-9)
+    factors = np.random.default_rng(0).integers(2**62, size=rows.shape[1])
+    while True:
+        cells = ((rows - low) / step).astype(np.int64)
+        _, first, cell, counts = np.unique(  # by a number of each cell, made as hashes are
+            (cells * factors).sum(1), return_index=True, return_inverse=True, return_counts=True
+        )
+        if len(counts) <= _FITTED_PIXELS:
+            break
+        step *= 2
+    sums = [np.bincount(cell, column, minlength=len(counts)) for column in rows.T]
+    values = np.stack(sums, 1) / counts[:, None]
+    order = np.lexsort(cells[first].T)
+    return values[order], counts[order]
+
+
+def _divided(values: NDArray[np.float64], counts: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """Divide rows into k parts, and return their means (k, F).
+
+    The part with the largest sum of squares is cut at its mean, across its principal axis.
+
+    References
+    ----------
+    Su and Dy, "In search of deterministic methods for initializing k-means and Gaussian mixture
+    clustering", Intelligent Data Analysis 11, 2007.
+    """
+
+    def measured(part: NDArray[np.intp]) -> tuple[float, NDArray[np.intp], NDArray[np.float64]]:
+        weight = counts[part].astype(np.float64)
+        mean = weight @ values[part] / weight.sum()
+        apart = values[part] - mean
+        return float((weight * (apart * apart).sum(1)).sum()), part, mean
+
+    parts = [measured(np.arange(len(values)))]
+    while len(parts) < k:
+        parts.sort(key=lambda one: one[0])
+        _, part, mean = parts.pop()
+        apart = values[part] - mean
+        _, vectors = np.linalg.eigh((apart.T * counts[part]) @ apart)
+        beyond = apart @ vectors[:, -1] > 0
+        parts += [measured(part[beyond]), measured(part[~beyond])]
+    return np.stack([mean for _, _, mean in parts])
 
 
 def _bias(layer: Convolution | Norm) -> Tensor:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mmtseg.arrays import Region, grown, within
-from napari_mmtseg.engine import Prediction, Predictor, Tile
+from napari_mmtseg.engine import Draft, Prediction, Predictor, Tile
 from napari_mmtseg.engine.refine import refined, voting_grid
+from napari_mmtseg.engine.refine.decision import decide
 from napari_mmtseg.methods import RefinedMethod
 
 _TILE_VOTES = 2**25
@@ -88,9 +89,21 @@ def predictor(
 
     @torch.no_grad()
     def find(
-        pixels: NDArray[np.float32], tile: Tile, label_of: NDArray[np.int64] | None = None
+        pixels: NDArray[np.float32],
+        tile: Tile,
+        label_of: NDArray[np.int64] | None = None,
+        draft: Draft | None = None,
     ) -> Prediction:
         found, small = voters(torch.from_numpy(pixels).to(device, dtype)[None], tile, grid)
+        coarser = tuple(f * r for f, r in zip(factor, grid, strict=True))
+        inner = tuple(
+            slice(one.start // r, -(-one.stop // r))
+            for one, r in zip(tile.inner, grid, strict=True)
+        )
+        place = tile._replace(inner=inner)
+        if draft is not None and (method.vote_border or any(radius)):
+            seen, shape, own = _looked_at(place, coarser, tuple(found.shape[2:]))
+            draft(decide(found.mean(0)[:, *seen], coarser, shape)[own])
         result = refined(
             found,
             small,
@@ -104,12 +117,6 @@ def predictor(
         clusters = result.clusters(seen, tuple(factor), shape)[own]
         if label_of is None or len(found) < 2:
             return clusters, None
-        coarser = tuple(f * r for f, r in zip(factor, grid, strict=True))
-        inner = tuple(
-            slice(one.start // r, -(-one.stop // r))
-            for one, r in zip(tile.inner, grid, strict=True)
-        )
-        place = tile._replace(inner=inner)
         seen, shape, own = _looked_at(place, coarser, tuple(found.shape[2:]))
         return clusters, result.uncertainty(seen, coarser, shape, label_of)[own]
 

@@ -15,6 +15,7 @@ from napari_mmtseg.methods.networks import Kim as Kim
 from napari_mmtseg.methods.networks import NetworkMethod as NetworkMethod
 from napari_mmtseg.methods.refining import RefinedMethod as RefinedMethod
 from napari_mmtseg.methods.refining import SpatialMethod as SpatialMethod
+from napari_mmtseg.methods.teaching import Taught as Taught
 from napari_mmtseg.settings import Method
 
 METHODS: dict[str, type[Method]] = {
@@ -34,9 +35,13 @@ def method_from_dict(data: Mapping[str, Any]) -> Method:
     """
     values = dict(data)
     name = values.pop("method", None)
-    if name not in METHODS:
-        raise ValueError(f"The method must be one of {', '.join(METHODS)}, got {name!r}")
-    cls = METHODS[name]
+    known: dict[str, type[Method]] = {
+        **METHODS,
+        "Taught": Taught,
+    }  # what any of them becomes by strokes
+    if name not in known:
+        raise ValueError(f"The method must be one of {', '.join(known)}, got {name!r}")
+    cls = known[name]
     unknown = sorted(set(values) - {one.name for one in cls.settings()})
     if unknown:
         raise ValueError(f"{name} has no setting {', '.join(unknown)}")

@@ -21,6 +21,7 @@ class KMeans(SpatialMethod):
 
     title = "k-means"
     summary = "Groups pixels of similar intensity or colour; ready at once."
+    takes_scribbles = True
     source = "Lloyd, IEEE TIT 1982"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "plain": {

@@ -88,7 +88,6 @@ class IIC(_Information, RefinedMethod):
     summary = "Clusters that two views of a place agree on; one model for many images."
     source = "Ji et al., ICCV 2019"
     takes_scribbles = True
-    named_by_scribbles = True
 
     n_labels: int = setting(
         3,

@@ -79,11 +79,18 @@ class NetworkMethod(LearningMethod, SpatialMethod):
         le=512,
         group="papers",
     )
+    strokes: Literal["teach", "bind"] = setting(
+        "teach",
+        "Strokes",
+        "What painted strokes do. teach: two small networks learn the classes from what the "
+        "painted pixels lie in, and take the place of this method's. bind: they hold this "
+        "method's own network to the painted classes, as in Kim et al.",
+    )
     scribble_weight: float = setting(
         1.0,
         "Scribble weight",
-        "How strongly painted strokes bind their pixels to the painted class; 0 leaves them free. "
-        "The 0.5 of Kim et al. needs more iterations.",
+        "How strongly strokes that bind hold their pixels to the painted class; 0 leaves them "
+        "free. The 0.5 of Kim et al. needs more iterations.",
         ge=0,
         le=1000,
         step=0.1,
@@ -170,8 +177,12 @@ class MMT(NetworkMethod):
             "n_blocks": 3,
             "averaging": 0.999,
             "warm_up": False,
+            "look_at": "intensity",
+            "teacher": "mutual",
+            "perturbation": 0.0,
             "continuity": 1.0,
             "min_labels": 1,
+            "strokes": "bind",
             "scribble_weight": 1.0,
             "learning_rate": 0.1,
             "reduction": 1,
@@ -200,6 +211,14 @@ class MMT(NetworkMethod):
     start: Literal["image", "random"] = changed(NetworkMethod, "start", "image")
     vote_border: float = changed(NetworkMethod, "vote_border", 0.2)
     sharpening_px: int = changed(NetworkMethod, "sharpening_px", 24)
+    look_at: Literal["automatic", "intensity", "texture"] = setting(
+        "automatic",
+        "Look at",
+        "What tells things apart. intensity: how bright pixels are, or of what colour. texture: "
+        "the pattern that they lie in, as in tissue or fabric; borders are found less finely. "
+        "automatic: texture where areas differ in it and hardly in intensity.",
+        group="basic",
+    )
     continuity: float = setting(
         0.2,
         "Smoothness (beta)",
@@ -208,6 +227,23 @@ class MMT(NetworkMethod):
         le=1000,
         step=0.1,
         group="basic",
+    )
+    teacher: Literal["mutual", "own", "none"] = setting(
+        "mutual",
+        "Teacher",
+        "Whose labels a network learns. mutual: those of the other network's average, as in the "
+        "paper. own: of its own average. none: its own.",
+        group="papers",
+    )
+    perturbation: float = setting(
+        0.0,
+        "Perturbation",
+        "What students see is mirrored at random, made brighter or darker and noisy: so strongly "
+        "relative to its contrast. Teachers see the image as it is.",
+        ge=0,
+        le=2,
+        step=0.05,
+        group="papers",
     )
     averaging: float = setting(
         0.95,
@@ -244,6 +280,7 @@ class Kim(NetworkMethod):
             "width": 100,
             "n_blocks": 3,
             "continuity": 5.0,
+            "strokes": "bind",
             "scribble_weight": 0.5,
             "min_labels": 3,
             "reduction": 1,
@@ -292,6 +329,7 @@ class Kanezaki(NetworkMethod):
             "n_blocks": 2,
             "n_superpixels": 10_000,
             "compactness": 100.0,
+            "strokes": "bind",
             "min_labels": 3,
             "reduction": 1,
             "intensity": "full",

@@ -1,0 +1,125 @@
+"""Tell whether texture counts in an image, and which of its features tell textures apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from napari_mmtseg.engine.features import Features, reach, smoothed
+from napari_mmtseg.engine.sampling import Batch, Working, even_crops, with_margin
+from napari_mmtseg.methods import MMT
+
+_WHOLE_PIXELS = 2**18
+"""Planes of more pixels than this are seen in crops."""
+_CROP_SIDE = {2: 128, 3: 32}
+_AXES = 6
+"""Principal axes of the features of texture; further ones are mostly noise."""
+
+_COARSE = 3
+"""Steps of smoothing, to 4.6 pixels."""
+_COHERENT = 0.45
+"""Share of the intensity's variance from which on texture is not even looked for."""
+_LEAST, _AHEAD = 0.6, 0.35
+_SMALLEST_SIDE = 96
+"""A smaller image has no room for two windows of texture."""
+
+
+def looked_at(working: Working, method: MMT) -> Working:
+    """Let the networks see features of texture, if the settings say so, or if texture counts.
+
+    It counts where areas differ in texture and hardly in intensity. Both are asked for the share
+    of their variance that survives smoothing: intensity one by 4.6 pixels, when noise is gone by
+    one of 1 pixel; texture one as wide as its own window, which half of it survives where there
+    is but one texture. Texture's share has to be 0.6 or more, and larger than that of intensity
+    by 0.35.
+    """
+    if method.look_at == "intensity":
+        return working
+    intensity = 0.0
+    if method.look_at == "automatic":
+        if method.start != "image" or method.output == "objects":
+            return working
+        if min(min(one.valid.shape[-2:]) for one in working.planes) < _SMALLEST_SIDE:
+            return working
+        intensity = _coherence_of_intensity(working.planes)
+        if intensity >= _COHERENT:
+            return working
+    own = working.planes[0].own_pixels
+    features = Features(own.shape[1], own.ndim - 2)
+    planes = _described(working.planes, features)
+    axes, shares = _principal_axes(planes, features)
+    if method.look_at == "automatic":
+        texture = _coherence_of_texture(planes, axes, shares, features)
+        if texture < max(_LEAST, intensity + _AHEAD):
+            return working
+    return working._replace(planes=planes, axes_of_texture=axes)
+
+
+def _described(planes: Sequence[Batch], features: Features) -> list[Batch]:
+    """Find the features of the planes, or of even crops of them if they are large.
+
+    Planes with strokes stay whole, so that no stroke is missed.
+    """
+    wide = [one._replace(pixels=with_margin(one.own_pixels, features.margin)) for one in planes]
+    if sum(one.valid.numel() for one in wide) > _WHOLE_PIXELS:
+        whole = [one for one in wide if one.has_strokes]
+        others = [one for one in wide if not one.has_strokes]
+        axes = features.n_axes
+        side = _CROP_SIDE[axes]
+        wide = whole + even_crops(others, [side] * axes, _WHOLE_PIXELS // side**axes)
+    return [one._replace(pixels=one.own_pixels, features=features(one.pixels)) for one in wide]
+
+
+def _principal_axes(
+    planes: Sequence[Batch], features: Features
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Find what the features of texture have in common: their principal axes, of variance 1.
+
+    Returns
+    -------
+    axes : (D, F) and (D,) tensors
+        What features are multiplied by, and what is added then.
+    shares : (D,) tensor
+        Each axis' share of the variance of the features, which count alike.
+    """
+    rows = torch.cat([one.seen.movedim(1, -1)[one.valid] for one in planes])  # (n, F)
+    rows = rows.double()
+    mean, deviation = rows.mean(0), rows.std(0).clamp_min(1e-6)
+    weight = features.of_texture.to(rows) / deviation  # (F,)
+    values, vectors = torch.linalg.eigh(((rows - mean) * weight).T.cov())
+    values, vectors = values.flip(0)[:_AXES], vectors.T.flip(0)[:_AXES]
+    matrix = vectors * weight / values.clamp_min(1e-6).sqrt()[:, None]
+    shift = -(matrix @ mean)
+    own = planes[0].seen
+    return (matrix.to(own), shift.to(own)), (values / values.sum()).to(own)
+
+
+def _coherence_of_intensity(planes: Sequence[Batch]) -> float:
+    """Return the share of the intensity's variance that survives smoothing, noise apart."""
+    variances = []
+    for n_steps in (1, _COARSE):
+        smooth = [_smoothed(one.own_pixels, n_steps) for one in planes]
+        rows = [one.movedim(1, -1)[plane.valid] for one, plane in zip(smooth, planes, strict=True)]
+        variances.append(torch.cat(rows).var(0).sum())
+    return float(variances[1] / variances[0].clamp_min(1e-12))
+
+
+def _coherence_of_texture(
+    planes: Sequence[Batch], axes: tuple[Tensor, Tensor], shares: Tensor, features: Features
+) -> float:
+    """Return the share of the variance along the principal axes that survives smoothing."""
+    rows = []
+    for one in planes:
+        places = torch.einsum("df,bf...->bd...", axes[0], one.seen)
+        rows.append(_smoothed(places, features.n_steps).movedim(1, -1)[one.valid])
+    return float((torch.cat(rows).var(0) * shares).sum())
+
+
+def _smoothed(values: Tensor, n_steps: int) -> Tensor:
+    """Smooth (B, C, *spatial); the shape stays."""
+    wide = with_margin(values, reach(n_steps)).flatten(0, 1)
+    for number in range(n_steps):
+        wide = smoothed(wide, 1 << number)
+    return wide.view(values.shape)
