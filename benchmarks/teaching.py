@@ -65,11 +65,11 @@ def binding(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found
     return found
 
 
-def teaching(teachers: Teachers) -> Callable[..., Found]:
+def teaching(teachers: Teachers, *, perturbed: bool = False) -> Callable[..., Found]:
     """Teach by strokes, with teachers or without."""
 
     def taught(image: NDArray[Any], axes: str, strokes: NDArray[np.int64]) -> Found:
-        method = Taught(teachers=teachers)
+        method = Taught(teachers=teachers, perturbation="on" if perturbed else "automatic")
         model = train(image, method, axes=axes, scribbles=strokes)
         found: Found = model.predict(image, axes=axes) == 2
         return found
@@ -82,6 +82,7 @@ ROWS: dict[str, Callable[..., Found]] = {
     "naming": naming,
     "strokes that bind": binding,
     "taught": teaching("none"),
+    "perturbed, no teacher": teaching("none", perturbed=True),
     "own teacher": teaching("own"),
     "mutual teachers": teaching("mutual"),
 }
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--counts", nargs="+", type=int, default=list(COUNTS))
     parser.add_argument("--labels", action="store_true", help="labelled images instead of strokes")
+    parser.add_argument("--time", action="store_true", help="how long an answer takes, instead")
     parser.add_argument("--every", type=int, default=1, help="of the other images is scored")
     parser.add_argument("--output", type=Path, default=Path("bench-output/teaching.jsonl"))
     args = parser.parse_args()
@@ -103,7 +105,9 @@ def main() -> None:
     known = _known(args.output)
     command = provenance.command(sys.argv[1:]).replace("-m benchmarks ", "-m benchmarks.teaching ")
     print(f"```sh\n{command}\n```\n")
-    if args.labels:
+    if args.time:
+        print(_of_time(args))
+    elif args.labels:
         print(_of_labels(args, known))
     else:
         print(_of_strokes(args, known))
@@ -160,6 +164,28 @@ def _of_strokes(args: argparse.Namespace, known: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
+def _of_time(args: argparse.Namespace) -> str:
+    """Time the first answer on 512 x 512 and that to a further stroke, labels included."""
+    lines = ["| | first answer, s | processor | further stroke, s | processor |", "|---" * 5 + "|"]
+    for name in ("membranes", "glands"):
+        _, image, axes, truth = pictures(args.data, name, 1)[0]
+        first, more = (simulated(truth + np.int64(1), count, 0) for count in (6, 7))
+        taken = []
+        for number in range(6):
+            shifted = np.roll(image, number, axis=0)  # of which nothing is known yet
+            clocks = [(time.perf_counter(), time.process_time())]
+            model = train(shifted, MMT(), axes=axes, scribbles=np.roll(first, number, axis=0))
+            model.predict(shifted, axes=axes, return_uncertainty=True)
+            clocks.append((time.perf_counter(), time.process_time()))
+            model = model.taught(shifted, np.roll(more, number, axis=0), axes=axes)
+            model.predict(shifted, axes=axes, return_uncertainty=True)
+            clocks.append((time.perf_counter(), time.process_time()))
+            taken.append(np.diff(clocks, axis=0).ravel())
+        cells = " | ".join(f"{one:.2f}" for one in np.median(taken[1:], axis=0))
+        lines.append(f"| {name}, {axes} | {cells} |")
+    return "\n".join(lines)
+
+
 def _against(args: argparse.Namespace, known: dict[str, list[float]], count: int) -> list[str]:
     """Compare each row with learning without teachers: mean difference and its interval."""
     if "taught" not in args.rows:
@@ -185,7 +211,10 @@ def _against(args: argparse.Namespace, known: dict[str, list[float]], count: int
 def _of_labels(args: argparse.Namespace, known: dict[str, list[float]]) -> str:
     """Learn from some of the stained images labelled in full, and score the others."""
     every = pictures(args.data, "stained", 1000)
-    lines = ["| labelled images | " + " | ".join(_LABEL_ROWS) + " |", "|---" * 5 + "|"]
+    lines = [
+        "| labelled images | " + " | ".join(_LABEL_ROWS) + " |",
+        "|---" * (len(_LABEL_ROWS) + 1) + "|",
+    ]
     for count in LABELLED:
         cells = []
         for row, learn in _LABEL_ROWS.items():
@@ -222,11 +251,13 @@ def _labelled_forest(shown: list[Any], others: list[Any]) -> Callable[[NDArray[A
     return predict
 
 
-def _labelled(teachers: Teachers) -> Callable[..., Callable[[NDArray[Any]], Found]]:
+def _labelled(
+    teachers: Teachers, *, perturbed: bool = True
+) -> Callable[..., Callable[[NDArray[Any]], Found]]:
     def learn(shown: list[Any], others: list[Any]) -> Callable[[NDArray[Any]], Found]:
         images = [one[1] for one in (*shown, *others)]
         labels = [*(one[3] for one in shown), *(None for _ in others)]
-        method = Taught(teachers=teachers)
+        method = Taught(teachers=teachers, perturbation="on" if perturbed else "off")
         model = train(images, method, axes="YXS", labels=labels)
         return lambda image: model.predict(image, axes="YXS") == 2
 
@@ -235,6 +266,7 @@ def _labelled(teachers: Teachers) -> Callable[..., Callable[[NDArray[Any]], Foun
 
 _LABEL_ROWS = {
     "random forest": _labelled_forest,
+    "not perturbed": _labelled("none", perturbed=False),
     "taught": _labelled("none"),
     "own teacher": _labelled("own"),
     "mutual teachers": _labelled("mutual"),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from napari_mmtseg import __version__
-from napari_mmtseg.methods import METHODS, ObjectIIC
+from napari_mmtseg.methods import METHODS, ObjectIIC, Taught
 
 project = "napari-mmtseg"
 author = "napari-mmtseg developers"
@@ -31,7 +31,7 @@ def _range(setting):
 
 def _settings_page():
     lines = ["# Settings", "", "Every method's settings, as the widgets and Python know them.", ""]
-    for cls in (*METHODS.values(), ObjectIIC):
+    for cls in (*METHODS.values(), Taught, ObjectIIC):
         lines += [f"## {cls.title}", "", f"{cls.summary} {cls.source}.", ""]
         lines += ["| Setting | Python | Default | Range | What it does |"]
         lines += ["| --- | --- | --- | --- | --- |"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_mmtseg.methods import Kim as Kim
     from napari_mmtseg.methods import KMeans as KMeans
     from napari_mmtseg.methods import ObjectIIC as ObjectIIC
+    from napari_mmtseg.methods import Taught as Taught
     from napari_mmtseg.model import Model as Model
     from napari_mmtseg.model import load as load
     from napari_mmtseg.segmentation import segment as segment
@@ -29,6 +30,7 @@ _HOME_OF = {
     "Model": "model",
     "ObjectIIC": "methods",
     "Table": "labels.tables",
+    "Taught": "methods",
     "__version__": "_version",
     "group_objects": "grouping",
     "load": "model",

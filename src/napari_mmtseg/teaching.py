@@ -15,7 +15,8 @@ from napari_mmtseg import memory
 from napari_mmtseg.arrays import Frames, Region, grown, within
 from napari_mmtseg.engine import Learned, Run, Step, Weights
 from napari_mmtseg.labeller import Labeller
-from napari_mmtseg.methods import Taught
+from napari_mmtseg.methods import SpatialMethod, Taught
+from napari_mmtseg.methods.learning import LearningMethod
 from napari_mmtseg.reading import check_classes
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
@@ -71,7 +72,7 @@ def taught_method(method: Method) -> Taught:
     """Return the settings with which a model of a method is taught: those that both have."""
     if isinstance(method, Taught):
         return method
-    shared = {one.name for one in Taught.settings()} - {"n_iterations", "width"}
+    shared = {one.name for base in (LearningMethod, SpatialMethod) for one in base.settings()}
     shared -= {"vote_border", "sharpening_px"}  # suited to what the method's own votes are like
     known = {one.name: getattr(method, one.name) for one in method.settings()}
     return Taught(**{name: value for name, value in known.items() if name in shared})
@@ -128,7 +129,12 @@ def lesson_steps(
     _check_told(examples, example_classes, what)
     start |= {"examples": examples, "example_classes": example_classes}
 
-    lesson = Lesson(_standard(start, examples), example_classes, _standard(start, rows.others))
+    lesson = Lesson(
+        _standard(start, examples),
+        example_classes,
+        _standard(start, rows.others),
+        perturbed=_is_perturbed(method, what),
+    )
     n_steps = method.n_iterations if known is None else -(-method.n_iterations // 2)
     learned = None
     for taken in teach(lesson, method, start, n_steps):
@@ -332,6 +338,11 @@ def _learned(weights: Weights, rows: _Rows, names: NDArray[np.int64]) -> Learned
         sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], intensities.mean(0)
     )
     return Learned(weights, colours.astype(np.float32), sizes, names)
+
+
+def _is_perturbed(method: Taught, what: str) -> bool:
+    automatic = method.teachers != "none" or what == "labels"
+    return {"on": True, "off": False}.get(method.perturbation, automatic)
 
 
 def _standard(weights: Weights, rows: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
-from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_mmtseg import memory
 from napari_mmtseg._napari import sources
 from napari_mmtseg._napari.channel_axis import widened
+from napari_mmtseg._napari.colouring import DOUBT, highest
 from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.placing import lies_on
@@ -32,8 +32,6 @@ from napari_mmtseg.stores import open_image
 
 _OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
-_DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="uncertainty")
-"""Clear where there is none, so that it can lie above the labels."""
 UNITLESS = ("pixel", "dimensionless")
 
 
@@ -337,8 +335,8 @@ def uncertainty_layer(
         name=f"{name} uncertainty",
         rgb=False,
         multiscale=isinstance(uncertainty, list),
-        colormap=_DOUBT,
-        contrast_limits=(0, 1),
+        colormap=DOUBT,
+        contrast_limits=(0, highest(uncertainty)),
         blending="translucent",
         metadata=metadata,
         **placed,

@@ -50,19 +50,24 @@ class _Script:
         where, masked = _where(record), ", mask=mask" * ("mask" in record.get("guides", {}))
         doubt = ", return_uncertainty=True" * bool(record.get("uncertainty"))
         found = "labels, uncertainty" if doubt else "labels"
-        count = record.get("n_labels")
-        if record.get("model") is None and count is None and record.get("object_at") is None:
+        told = record.get("labels")
+        count = record.get("n_labels") if told is None else None
+        changed = told is not None or count is not None or record.get("object_at") is not None
+        if record.get("model") is None and not changed:
             self._call(f"{found} = segment", record, doubt)
         else:
             self._model(record)
             if record.get("model") is not None:
                 self._image(record)  # which may be another than the model's
-            if doubt or count is None:
+            if doubt or (count is None and told is None):
                 self._lines.append(f"{found} = model.predict(image, {where}{masked}{doubt})")
             if count is not None:
                 self._lines.append(
                     f"labels = model.predict(image, {where}{masked}, n_labels={count})"
                 )
+            if told is not None:
+                self._relabel(told)
+                self._lines.append(f"labels = model.predict(image, {where}{masked})")
         return "labels"
 
     def show(self, record: Record, labels: str, name: str) -> None:
@@ -74,12 +79,17 @@ class _Script:
             listed = ", ".join(f"{key}={value!r}" for key, value in place.items())
             self._lines.append(f"place = dict({listed})")
         index = "" if at is None else f"[{':, ' * at}None]"
+        names = (record.get("labels") or {}).get("names")
+        if names and record["settings"].get("output", "classes") == "classes":
+            columns = {"index": [int(one) for one in names], "name": [*names.values()]}
+            options += f", features={columns!r}"
+        self._lines.append(f"viewer.add_labels({labels}{index}, name={name!r}{options})")
         if record.get("uncertainty"):
+            options = ", **place" * bool(place)
             self._lines.append(
                 f"viewer.add_image(uncertainty{index}, name={name + ' uncertainty'!r}, "
-                f"rgb=False, contrast_limits=(0, 1), colormap='inferno'{options})"
+                f"rgb=False, contrast_limits=(0, 1), colormap='inferno', visible=False{options})"
             )
-        self._lines.append(f"viewer.add_labels({labels}{index}, name={name!r}{options})")
 
     def _model(self, record: Record) -> None:
         """Train the model, or take it from where the run took it, with what was said of it."""
@@ -93,6 +103,7 @@ class _Script:
         else:
             self._image(source["made"])
             self._model(source["made"])
+            self._relabel(source["made"].get("labels"))
         if source is not None and "scribbles" in guides:
             self._image(record)
             self._lines.append(
@@ -110,6 +121,13 @@ class _Script:
             self._lines.append(
                 f"model = replace(model, method=replace(model.method, diameter_px={diameter!r}))"
             )
+
+    def _relabel(self, told: Mapping[str, Any] | None) -> None:
+        """Join, part and name the labels as the user has done."""
+        if told is not None:
+            names = {int(label): name for label, name in told["names"].items()}
+            given = f", names={names!r}" if names else ""
+            self._lines.append(f"model = model.with_labels({told['label_of']!r}{given})")
 
     def _call(self, called: str, record: Record, doubt: str) -> None:
         """Call `train` or `segment` with the settings and all that guides them."""

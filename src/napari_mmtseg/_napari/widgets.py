@@ -12,6 +12,7 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin, parting, summary
 from napari_mmtseg._napari.beginning import Chosen, Run, begin
 from napari_mmtseg._napari.channel_axis import laid_out, widened
@@ -33,7 +34,7 @@ from napari_mmtseg._napari.words import words_for
 from napari_mmtseg._napari.worker import Done, Lazily, Preview, Shown, View
 from napari_mmtseg.estimating import Estimate, estimate
 from napari_mmtseg.labelling import Segmentation
-from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.methods import METHODS, method_from_dict
 from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
 
@@ -47,7 +48,8 @@ _LONG_SECONDS = 10.0
 class SegmentWidget(JobWidget):
     """Segment images with any method of the catalogue."""
 
-    first: type[Method] = MMT
+    first: type[Method] | None = None
+    """The method to begin with; without one it is that of the preferences."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -76,10 +78,13 @@ class SegmentWidget(JobWidget):
         self.results.objects.diameter_wanted.connect(self.part_again)
         self.results.objects.object_wanted.connect(self.take_for_object)
         self.results.objects.said.connect(self.panel.say)
+        self.results.settings_wanted.connect(self.take_settings)
+        if self.results.result is not None and self._is_of(self.results.result):
+            self.take_settings()  # the widget was closed meanwhile
         self.viewer.dims.events.current_step.connect(self._tell_view)
 
     def _build(self) -> None:
-        self.methods = MethodPanel(self.first)
+        self.methods = MethodPanel(self.first or preferences.first_method())
         self.picker = ImagePicker(self.viewer)
         self.scribbles = self.picker.add_guide(
             "Strokes", "A Labels layer with a few strokes of each class; 0 is left to the method."
@@ -122,8 +127,8 @@ class SegmentWidget(JobWidget):
 
     @property
     def model(self) -> Model | None:
-        """The model behind the last result, or the one that was loaded."""
-        return self.results.model
+        """The model behind the result shown with its labels, or the one that was loaded."""
+        return self.results.told_model()
 
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
@@ -195,6 +200,17 @@ class SegmentWidget(JobWidget):
         if clipboard is not None:
             clipboard.setText(as_python(record | {"image": names}, result.layer.name))
         show_info("The script is on the clipboard.")
+
+    def take_settings(self) -> None:
+        """Show the settings that the result shown was made with."""
+        result = self.results.result
+        record = {} if result is None else result.layer.metadata[napari_layers.METADATA_KEY]
+        if "settings" in record and record["settings"].get("method") in METHODS:
+            self.methods.show_method(method_from_dict(record["settings"]))
+
+    def _is_of(self, result: Result) -> bool:
+        record = result.layer.metadata[napari_layers.METADATA_KEY]
+        return bool(record["settings"].get("method") == self.methods.method_class.__name__)
 
     def leave(self) -> None:
         """End a run that is under way; lazy results go on without the widget."""

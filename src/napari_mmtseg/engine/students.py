@@ -39,6 +39,8 @@ class Lesson(NamedTuple):
     rows: Rows  # (n, F), standardised
     classes: NDArray[np.int64]  # (n,) in 0..K - 1
     others: Rows  # (m, F): pixels that nobody painted
+    perturbed: bool = False
+    """Whether students see noise and lack features."""
 
 
 class Taken(NamedTuple):
@@ -71,10 +73,10 @@ def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Itera
 
     A student minimises the cross-entropy of the examples, each class counting alike, plus half its
     squared weights, plus, if there are teachers, the cross-entropy to the teacher's probabilities
-    on the pixels of which it is confident, as a share of all. Then students see their pixels with
-    noise and without some of the features, drawn anew each time; teachers, which are running means
-    of the students, see them as they are. The steps are those of L-BFGS: gradient descent would
-    still be far from the minimum when a user has lost patience.
+    on the pixels of which it is confident, as a share of all. Where it is wanted, students see
+    their pixels with noise and without some of the features, drawn anew each time; teachers, which
+    are running means of the students, see them as they are. The steps are those of L-BFGS:
+    gradient descent would still be far from the minimum when a user has lost patience.
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Itera
                 told = taught[number if whose is None else whose[number]]
                 sure = told.max(1, initial=0) > _CONFIDENT
                 rows = np.concatenate([lesson.rows, others[sure]])
-                if whose is not None:
+                if lesson.perturbed:
                     rows = _perturbed(rows, random)
                 share = np.full(int(sure.sum()), 1 / max(len(others), 1))
                 students[number], losses[number] = _improved(
@@ -122,7 +124,7 @@ def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Itera
                     np.concatenate([weights[number], share]),
                     count,
                 )
-        kept = _AVERAGING if whose is not None and done else 0.0
+        kept = _AVERAGING if lesson.perturbed and done else 0.0
         teachers = [
             {name: kept * mean[name] + (1 - kept) * new[name] for name in LAYERS}
             for mean, new in zip(teachers, students, strict=True)

@@ -45,6 +45,13 @@ class Taught(LearningMethod, SpatialMethod):
         "Who teaches a network on the pixels that nobody painted: none; the mean of its own past "
         "(own); or the mean of the other one's (mutual).",
     )
+    perturbation: Literal["automatic", "on", "off"] = setting(
+        "automatic",
+        "Perturbation",
+        "Whether networks see what they learn from with noise and without some of the features, "
+        "so that they do not depend on what is peculiar to it. automatic: where there are "
+        "teachers, and where labels are to serve other images.",
+    )
     held_out: float = setting(
         0.2,
         "Held out",
