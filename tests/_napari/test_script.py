@@ -205,3 +205,21 @@ def test_a_lazy_layer_is_copied(viewer, widget, finish, repeat, gray):
     assert labels.any()
     layer.data = labels  # all planes of it
     repeat()
+
+
+def test_a_part_with_shapes_and_its_model_on_all_are_copied(
+    viewer, widget, finish, run, repeat, gray
+):
+    image = np.stack([np.stack([gray, gray[::-1]])] * 3)
+    viewer.add_image(image, name="stack", axis_labels=("z", "c", "y", "x"), scale=(3, 1, 2, 1))
+    viewer.dims.set_current_step(0, 2)
+    shapes = viewer.add_shapes([[[4, 2], [4, 28], [40, 28]]], shape_type="polygon", name="tri")
+    widget.mask.choose(shapes)
+    widget.picker.part.setCurrentText("This plane")
+    run()
+    assert widget.results.result.layer.data.shape == (1, 1, 24, 32)
+    assert "[2:3, 0:2, 0:24, 0:32]" in repeat()
+    widget.panel.all_button.click()
+    finish(widget)
+    assert widget.results.result.layer.data.shape == (3, 1, 24, 32)
+    assert "model.predict" in repeat()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QShortcut, QWheelEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_mmtseg import MMT
@@ -171,3 +171,33 @@ def test_the_keyboard_reaches_everything_in_reading_order(viewer, qtbot, warm, g
     assert all(b >= a - 1 for a, b in pairwise(rows)), [one.toolTip() for one in seen]
     assert widget.panel.run_button in seen
     warm(widget)
+
+
+def test_presets_say_what_they_are_for_and_the_dock_what_runs(viewer, widget, qtbot, gray):
+    viewer.add_image(gray)
+    said = set()
+    for name in ("default", "nuclei", "areas", "paper"):
+        widget.methods.preset.setCurrentText(name)
+        widget.methods.preset.activated.emit(widget.methods.preset.currentIndex())
+        said.add(widget.methods.says.text())
+    assert len(said) == 4
+    assert all(said)
+    choice = widget.methods.method_choice
+    choice.setCurrentIndex(choice.findData("Kim"))
+    dock = widget.parent()
+    while not hasattr(dock, "titleBarWidget"):
+        dock = dock.parent()
+    assert dock.windowTitle() == dock.title.title.text() == "Kim 2020"
+
+
+def test_a_shortcut_runs_while_the_widget_has_the_focus(viewer, widget, gray):
+    viewer.add_image(gray)
+    wanted = []
+    widget.panel.run_wanted.disconnect()
+    widget.panel.run_wanted.connect(lambda: wanted.append(1))
+    keys = {one.key().toString(): one for one in widget.findChildren(QShortcut)}
+    shortcut = keys["Ctrl+Return"]
+    assert shortcut.context() == Qt.ShortcutContext.WidgetWithChildrenShortcut
+    assert "Ctrl+Return" in widget.panel.run_button.toolTip()
+    shortcut.activated.emit()
+    assert wanted == [1]

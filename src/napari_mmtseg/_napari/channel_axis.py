@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mmtseg._napari.lazy_labels import LazyLabels
+from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg.labelling import Segmentation
 
 
@@ -50,7 +50,7 @@ def narrowed(labels: Any, axes: str) -> Any:
         Of the image, without its colours.
     """
     at = axes.find("C")
-    if at < 0 or len(labels.shape) != len(axes) or isinstance(labels, LazyLabels):
+    if at < 0 or len(labels.shape) != len(axes) or isinstance(labels, Labelled):
         return labels  # lazy labels arrive in the training process without channels
     if labels.shape[at] == 1:
         return labels[(slice(None),) * at + (0,)]

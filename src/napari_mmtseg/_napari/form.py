@@ -21,7 +21,7 @@ from superqt import QCollapsible
 from napari_mmtseg._napari.goal import GoalChoice, settings_for
 from napari_mmtseg.settings import Group, Method, Setting
 
-_LABEL = 120
+_LABEL = 136  # pixels; as wide as the longest of the basic settings
 _CLOSED: dict[Group, str] = {"advanced": "Advanced", "papers": "Of the papers"}
 _GOAL, _OF_OBJECTS = "output", "diameter_px"
 _NARROW = 84  # pixels; napari's dock is narrow, and numbers are short

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari import preferences
@@ -47,6 +47,9 @@ class MethodPanel(QWidget):
             self.method_choice.setItemData(row, cls.summary, Qt.ItemDataRole.ToolTipRole)
         self.method_choice.setCurrentIndex(self.method_choice.findData(first.__name__))
         self.preset = PresetChoice()
+        self.says = QLabel()
+        self.says.setWordWrap(True)
+        self.says.setEnabled(False)  # in the colour of what only explains
         self._form_place = QVBoxLayout()
         choices = rows_of()
         choices.addRow(label_of("Method"), self.method_choice)
@@ -56,6 +59,7 @@ class MethodPanel(QWidget):
         column.setSpacing(8)
         column.addWidget(self.goal)
         column.addLayout(choices)
+        column.addWidget(self.says)
         column.addLayout(self._form_place)
         self._choose_method(self._first_output)
         self.method_choice.currentIndexChanged.connect(self._change_method)
@@ -137,6 +141,7 @@ class MethodPanel(QWidget):
             self.form.show_method(self._left[cls])
         if self.form.has_goal:
             self.form.look_for(output)
+        self.says.setText(self.preset.says())
 
     def _choose_goal(self, output: str) -> None:
         self._by_hand = True
@@ -150,4 +155,5 @@ class MethodPanel(QWidget):
     def _settings_changed(self) -> None:
         with contextlib.suppress(ValueError, TypeError):
             self.preset.show_match(self.form.method())
+        self.says.setText(self.preset.says())
         self.changed.emit()

@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QComboBox, QWidget
 from napari_mmtseg.settings import Method
 
 _SAYS = {
-    "default": "Seconds; the settings that suit most images.",
-    "nuclei": "Seconds; for things brighter or darker than what is around them.",
-    "areas": "Seconds; for large areas of one texture, such as epithelium and stroma.",
-    "paper": "As published, taken literally: minutes to hours on a large image.",
+    "default": "Suits most images; seconds.",
+    "nuclei": "For things brighter or darker than what is around them; seconds.",
+    "areas": "For large areas of one texture, such as epithelium and stroma; seconds.",
+    "paper": "As published, taken literally, to compare with it: minutes to hours.",
     "custom": "What you have chosen yourself.",
 }
 _OUTPUT = "output"
@@ -32,6 +32,10 @@ class PresetChoice(QComboBox):
         """Offer the presets of a method."""
         self._class = method
         self._fill(["default", *method.presets])
+
+    def says(self) -> str:
+        """Say in a sentence what the preset shown is for."""
+        return _SAYS.get(self.currentText(), "")
 
     def wanted(self, output: str) -> Method | None:
         """Return the settings of the preset chosen; None for "custom".

@@ -7,9 +7,17 @@ import time
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEvent, QTimer, Signal
-from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtGui import QCloseEvent, QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_mmtseg._napari.loss_curve import LossCurve
 from napari_mmtseg._napari.process import TrainingProcess
@@ -17,6 +25,8 @@ from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Note, Preview, Progress, Stop
 
 _SILENCE_SECONDS = 30.0
+_RUN = "Train on the ticked images and label them."
+_SHORTCUT = "Ctrl+Return"
 _DOING = {
     "labelling": "Labelling part {} of {}",
     "objects": "Parting objects, {} of {}",
@@ -115,7 +125,7 @@ class RunPanel(QWidget):
             self.say(text)
         self._problem, self._note, self._text = problem, note, text
         self.run_button.setEnabled(not self.running and not problem)
-        self.run_button.setToolTip(problem or "Train on the ticked images and label them.")
+        self.run_button.setToolTip(problem or f"{_RUN} ({_SHORTCUT})")
         self.stop_button.setEnabled(self.running)
         self.discard_button.setEnabled(self.running)
         self.all_button.setEnabled(not self.running and not problem)
@@ -250,12 +260,29 @@ class JobWidget(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.panel = RunPanel()
+        # While something in this widget has the focus: napari's own keys stay as they are.
+        for key in (_SHORTCUT, "Ctrl+Enter"):
+            keys = QShortcut(QKeySequence(key), self)
+            keys.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            keys.activated.connect(self.panel.run_button.click)
         QTimer.singleShot(0, self.panel.process.warm_up)
 
     @property
     def running(self) -> bool:
         """Whether a run is under way."""
         return self.panel.running
+
+    def name_dock(self, name: str) -> None:
+        """Say in the title of the dock, if there is one, what runs here."""
+        holder = self.parent()
+        while holder is not None and not isinstance(holder, QDockWidget):
+            holder = holder.parent()
+        bar = None if holder is None else holder.titleBarWidget()
+        title = None if bar is None else bar.findChild(QLabel)
+        if isinstance(holder, QDockWidget):
+            holder.setWindowTitle(name)
+        if title is not None:
+            title.setText(name)
 
     def leave(self) -> None:
         """End a run that is under way, and the process with it."""

@@ -226,6 +226,7 @@ class SegmentWidget(JobWidget):
         self.picker.show_guide(self.scribbles, cls.takes_scribbles)
         self._wheel.watch(self.form)
         read_in_order(self)
+        self.name_dock(cls.title)
         self._fit()
 
     def _fit(self) -> None:

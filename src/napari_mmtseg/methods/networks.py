@@ -88,7 +88,7 @@ class NetworkMethod(LearningMethod, SpatialMethod):
     )
     scribble_weight: float = setting(
         1.0,
-        "Scribble weight",
+        "Stroke weight",
         "How strongly strokes that bind hold their pixels to the painted class; 0 leaves them "
         "free. The 0.5 of Kim et al. needs more iterations.",
         ge=0,
