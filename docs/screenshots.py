@@ -18,9 +18,27 @@ def main() -> None:
     """Segment each sample and save the window."""
     for sample in ("nuclei", "tissue"):
         take(sample)
+    take_labels()
     take_comparison()
     take_objects()
     take_folders()
+
+
+def take_labels() -> None:
+    """Name, merge and hide labels of the tissue, and save the window."""
+    viewer, widget = open_widget("tissue")
+    run(widget)
+    panel = widget.results.labels
+    wait(lambda: panel.kept is not None and panel.kept.counted is not None)
+    for label, name in ((1, "stroma"), (2, "epithelium"), (5, "nuclei")):
+        panel.rename(label, name)
+    panel.table.select([3, 4])
+    panel.join()
+    panel.hide_label(2)
+    for _ in range(20):
+        QApplication.processEvents()
+    viewer.window.screenshot(str(IMAGES / "labels.png"), canvas_only=False, flash=False)
+    viewer.close()
 
 
 def take(sample: str) -> None:

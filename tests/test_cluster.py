@@ -75,6 +75,19 @@ def test_a_lazy_image_gives_lazy_labels_that_the_workers_find(client, model):
     np.testing.assert_array_equal(doubt.compute(), its_doubt)
 
 
+def test_areas_and_objects_of_lazy_images_span_blocks_as_in_one_process(client, model):
+    image = _cells((1100, 1100))
+    image[1000:1050, :] = 250  # one area over both tiles
+    lazy = da.from_array(image, chunks=(300, 700))
+    areas = replace(model, method=replace(model.method, output="areas"))
+    objects = train(image, KMeans.preset("nuclei"))
+    for one in (areas, objects):
+        alone = one.predict(da.from_array(image, chunks=500)).compute(scheduler="synchronous")
+        there = one.predict(lazy, client=client).compute()
+        np.testing.assert_array_equal(there, alone)
+        assert alone.max() > 50
+
+
 def test_blocks_to_be_written_are_computed_ahead(client, model):
     image = _cells((1100, 1100))
     labels = model.predict(da.from_array(image, chunks=500), client=client)

@@ -19,6 +19,7 @@ from napari_mmtseg.folders import Batch, FileStep, batch_steps
 from napari_mmtseg.folders.places import Here, Processes
 from napari_mmtseg.folders.sources import find
 from napari_mmtseg.image_files import open_image
+from napari_mmtseg.label_files import write_tiff
 
 METHOD = KMeans.preset("nuclei")
 
@@ -161,6 +162,16 @@ def test_each_bad_file_is_one_sentence_and_the_others_go_on(folder, tmp_path, rg
     assert all("\n" not in one for one in failed.values())
     assert sum(state == "done" for state in states.values()) == 4
     assert rows_of(summary)["empty.tif"]["error"] == failed["empty.tif"]
+
+
+def test_pixels_of_another_size_than_those_trained_on_are_told(folder, spots):
+    for number in range(3):
+        write_tiff(folder / f"{number}.tif", spots, "YX", {"Y": 0.5, "X": 0.5}, overwrite=True)
+    write_tiff(folder / "3.tif", spots, "YX", {"Y": 0.1, "X": 0.1}, overwrite=True)
+    rows = rows_of(done(batch(folder, sample=1))[0])
+    told = {name: row["notes"] for name, row in rows.items() if row["notes"]}
+    assert len(told) in (1, 3)  # whichever was drawn to train on
+    assert all("µm wide, those trained on" in one for one in told.values())
 
 
 def test_results_lie_as_their_images_do_and_equal_names_are_refused(tmp_path, spots):

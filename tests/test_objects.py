@@ -4,6 +4,7 @@ from numpy.testing import assert_array_equal
 from skimage.draw import disk, ellipse
 
 from napari_mmtseg import METHODS, MMT, KMeans, load, segment, train
+from napari_mmtseg.labels.linking import renumbered
 from napari_mmtseg.labels.objects import find_objects
 from napari_mmtseg.labels.parting import first_look
 from napari_mmtseg.labels.seeking import View, seek
@@ -40,6 +41,7 @@ def test_touching_objects_are_parted_and_the_ground_is_none(dark):
     found = segment(image, MMT.preset("nuclei"))
     assert found[0, 0] == 0
     assert f1(found, truth, 0.75) == 1
+    assert train(image, MMT.preset("nuclei")).objects_are_dark == dark
 
 
 @pytest.mark.parametrize("name", [n for n, one in METHODS.items() if hasattr(one(), "output")])
@@ -162,3 +164,36 @@ def test_more_labels_are_taken_for_objects_only_if_they_find_rounder_ones():
 def test_a_label_without_pieces_is_no_object():
     views = [View(np.zeros((20, 20), np.int16), np.zeros((1, 20, 20), np.float32))]
     assert not seek(views, [np.array([1, 2])], (1.0, 1.0)).any()
+
+
+def moving(shifts, start=((20, 20), (20, 60), (60, 30))):
+    """Discs that move by so many pixels a frame, and their truth."""
+    truth = np.zeros((len(shifts), 90, 110), np.int32)
+    for plane, shift in zip(truth, shifts, strict=True):
+        for number, (y, x) in enumerate(start, start=1):
+            plane[disk((y, x + shift), 9, shape=plane.shape)] = number
+    noise = np.random.default_rng(0).normal(0, 0.04, truth.shape)
+    return 0.2 + 0.6 * (truth > 0) + noise, truth
+
+
+def test_objects_are_linked_over_time_where_asked():
+    film, truth = moving([0, 5, 10, 15])
+    film[2:, 75:86, 90:101] = 0.8  # one that comes later
+    linked = segment(film, MMT.preset("nuclei", over_time="linked"), axes="TYX")
+    for number in (1, 2, 3):
+        ids = [np.bincount(one[t == number]).argmax() for one, t in zip(linked, truth, strict=True)]
+        assert len(set(ids)) == 1
+        assert ids[0] > 0
+    assert linked.max() == 4
+    apart = segment(film, MMT.preset("nuclei"), axes="TYX")
+    assert len(np.unique(apart[apart > 0])) == 3 + 3 + 4 + 4
+
+
+def test_what_moves_too_far_or_is_gone_for_a_frame_is_another_object():
+    first, gone = np.zeros((2, 30, 30), np.int32)
+    first[5:15, 5:15] = 7
+    far = np.roll(first, 9, axis=1)
+    assert set(np.unique(renumbered(far, first, 9))) == {0, 10}
+    assert set(np.unique(renumbered(first, gone, 9))) == {0, 10}
+    both = np.where(first, 1, np.where(np.roll(first, 12, axis=0), 2, 0)).astype(np.int32)
+    assert set(np.unique(renumbered(both, first, 9))) == {0, 7, 10}

@@ -24,15 +24,31 @@ def test_every_method_has_a_command_a_widget_and_a_menu_entry():
     contributions = PluginManifest.from_distribution("napari-mmtseg").contributions
     commands = {command.python_name: command for command in contributions.commands}
     widgets = {widget.command: widget.display_name for widget in contributions.widgets}
+    commands_by_id = {
+        one.id: one.python_name.partition(":")[2].removesuffix("Widget")
+        for one in contributions.commands
+    }
     entries = contributions.menus["napari-mmtseg.methods"]
     listed = []
     for name, cls in METHODS.items():
         command = commands[f"napari_mmtseg._napari.widgets:{name}Widget"]
         assert command.title == widgets[command.id] == cls.title
         listed.append(command.id)
-    assert [entry.command for entry in entries] == listed
+    room = [entry.command for entry in entries if entry.group == "1_methods"]
+    assert room == listed, "in the catalogue's order"
+    beside = [entry.command for entry in entries if entry.group != "1_methods"]
+    assert [commands_by_id[one] for one in beside] == ["Group", "Measure", "Compare"]
     of_methods = [one for one in commands if one.startswith("napari_mmtseg._napari.widgets:")]
-    assert len(of_methods) == len(METHODS)
+    assert len(of_methods) == len(METHODS) + 1, "and one for the method that the user prefers"
+
+
+def test_the_preferences_offer_what_the_methods_do():
+    contributions = PluginManifest.from_distribution("napari-mmtseg").contributions
+    running = contributions.configurations["running"].properties
+    assert running["method"].enum == list(METHODS)
+    device = next(one for one in METHODS["MMT"].settings() if one.name == "device")
+    assert running["device"].enum == list(device.choices)
+    assert running["device"].default == device.default
 
 
 def test_the_manifest_at_the_top_is_the_packaged_one():

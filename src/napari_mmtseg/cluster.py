@@ -12,7 +12,7 @@ import pickle
 import pkgutil
 import socket
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_mmtseg.labeller import Found, Labeller
 
 _PATIENCE_SECONDS = 10
-_WAITING_A_THREAD = 2
+WAITING_A_THREAD = 2
 """So many tiles are with the cluster for each of its threads, so that none runs idle."""
 _NO_WARNING = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 """Pixels of an image in memory travel with the tasks."""
@@ -87,7 +87,7 @@ def check(client: Client) -> None:
     ClusterGoneError, WorkerVersionError
         Which names the worker.
     """
-    with _gone(client):
+    with gone(client):
         found = client.run(
             pkgutil.resolve_name, f"{__package__}._version:__version__", on_error="return"
         )
@@ -190,12 +190,12 @@ def find_all(
     check(client)
     sent = send(client, labeller)
     tiles = labeller.tiles(frames)
-    with _gone(client):
+    with gone(client):
         waiting = as_completed()
         under_way: set[Future] = set()
 
         def fill() -> None:
-            most = _WAITING_A_THREAD * max(1, sum(client.nthreads().values()))
+            most = WAITING_A_THREAD * max(1, sum(client.nthreads().values()))
             while len(under_way) < most and (tile := next(tiles, None)):
                 future = _submitted(client, sent, labeller, frames, mask, *tile)
                 under_way.add(future)
@@ -307,50 +307,27 @@ class Ahead:
 
     def __call__(self, region: Box) -> NDArray[Any]:
         """Return a block; blocks before it, which nobody asked for, are left out."""
-        while self._left and str(region) not in self._begun and self._left[0] != region:
-            self._left.popleft()
-        most = 1 + _WAITING_A_THREAD * max(1, sum(self._client.nthreads().values()))
-        with _gone(self._client):
+        asked = str(region)
+        if asked not in self._begun and region in self._left:
+            while self._left[0] != region:
+                self._left.popleft()
+        most = 1 + WAITING_A_THREAD * max(1, sum(self._client.nthreads().values()))
+        with gone(self._client):
             while self._left and len(self._begun) < most:
                 box = self._left.popleft()
                 self._begun[str(box)] = self._client.compute(self._labels[box])
-            return np.asarray(self._begun.pop(str(region)).result())
-
-
-class Cluster:
-    """Do the images of a folder on the workers of a cluster, which see the same disks.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    """
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def run(self, tasks: Iterable[Any], model: Any) -> Generator[Any, bool | None, None]:
-        """Do the tasks of a batch; see `folders.places`."""
-        from napari_mmtseg.folders.places import feed
-
-        tasks = list(tasks)
-        if not tasks:
-            return
-        check(self._client)
-        sent = send(self._client, model)
-        at_once = _WAITING_A_THREAD * sum(self._client.nthreads().values())
-        with _gone(self._client), self._client.get_executor(pure=False) as pool:
-            yield from feed(pool, _do, tasks, at_once, sent)
-
-
-def _do(task: Any, sent: Sent) -> Any:
-    from napari_mmtseg.folders.work import do
-
-    return do(task, sent.value)
+            begun = self._begun.pop(asked, None) or self._client.compute(self._labels[region])
+            return np.asarray(begun.result())
 
 
 @contextlib.contextmanager
-def _gone(client: Client) -> Iterator[None]:
-    """Say in a sentence that a cluster has gone."""
+def gone(client: Client) -> Iterator[None]:
+    """Say in a sentence that a cluster has gone.
+
+    Raises
+    ------
+    ClusterGoneError
+    """
     try:
         yield
     except (CancelledError, OSError) as error:

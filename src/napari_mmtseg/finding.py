@@ -9,10 +9,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.segmentation import relabel_sequential
 
 from napari_mmtseg import memory
-from napari_mmtseg.arrays import Frames, Region, grid, grown, shared, within
+from napari_mmtseg.arrays import Frames, Region, grid, grown, is_lazy, shared, within
 from napari_mmtseg.engine import Run, Step
+from napari_mmtseg.labels.linking import renumbered
 from napari_mmtseg.labels.objects import find_objects
 from napari_mmtseg.labels.seeking import contrast_of
 from napari_mmtseg.labels.stitching import Seen, Stitched, check_tiles
@@ -41,9 +43,13 @@ class Known(Protocol):
     @property
     def scaling(self) -> Scaling: ...
     @property
+    def method(self) -> Method: ...
+    @property
     def n_clusters(self) -> int: ...
     @property
     def objects(self) -> NDArray[np.int64]: ...
+    @property
+    def objects_are_dark(self) -> bool: ...
     @property
     def contrast(self) -> NDArray[np.float64]: ...
     @property
@@ -56,10 +62,17 @@ def check_objects(method: Method, frames: Frames) -> None:
     Raises
     ------
     ValueError
-        If objects are wider than a plane, or the image is too large for their numbers.
+        If objects are wider than a plane, the image is too large for their numbers, or they are to
+        be linked over time in an image that is not in memory.
     """
     if output_of(method) != "objects":
         return
+    if is_lazy(frames.data) and getattr(method, "over_time", "apart") == "linked":
+        raise ValueError(
+            "Objects of a lazy image cannot be linked over time (over_time='linked'), since each "
+            "frame would need all before it: hand the image over as a numpy array, or leave them "
+            "apart (over_time='apart')"
+        )
     diameter = getattr(method, "diameter_px", 0.0)
     rows, columns = (frames.shape[frames.label_axes.index(axis)] for axis in "YX")
     if diameter > max(rows, columns):
@@ -125,6 +138,7 @@ class Objects:
         self._frames = wholes = Frames(frames.data, frames.axes, volumes=True)
         shape = wholes.frame_shape
         self._find, self._scaling, self._weights = find, model.scaling, model.contrast
+        self._dark = model.objects_are_dark
         self._diameter, self._spacing = model.diameter_px, relative(spacing)[-len(shape) :]
         self._member = np.append(model.objects != 0, False)  # the last is for cluster -1
         halo = max(_HALO * self._diameter, _LEAST_HALO)
@@ -180,7 +194,7 @@ class Objects:
             pixels, _ = self._scaling.apply(self._frames.read(index, (rows, *read[1:])))
             contrast = contrast_of(pixels, self._weights)
             contrast[own < 0] = 0
-            here = find_objects(inside, contrast, self._diameter, self._spacing)
+            here = find_objects(inside, contrast, self._diameter, self._spacing, dark=self._dark)
             here[own < 0] = 0
             found[part] = here
         return Seen.of(found, within(tile, read))
@@ -213,7 +227,8 @@ def object_steps(
     Returns
     -------
     int32 array
-        Of the labels' shape: objects numbered from 1, each in one time frame alone; 0 elsewhere.
+        Of the labels' shape: objects numbered from 1, each in one time frame alone unless the
+        method links them; 0 elsewhere.
 
     Raises
     ------
@@ -223,8 +238,16 @@ def object_steps(
     warn_of_cubes(frames, spacing)
     objects = Objects(model, frames, clusters.__getitem__, spacing, whole=whole)
     found = np.zeros(clusters.shape, np.int32)
+    links = getattr(model.method, "over_time", "apart") == "linked"
+    wholes = Frames(frames.data, frames.axes, volumes=True)
+    a_frame = len(objects) // len(wholes)
+    before, last = np.zeros(wholes.frame_shape, np.int32), 0
     for number, (box, here) in enumerate(objects.tiles(), start=1):
         found[box] = here
+        if links and number % a_frame == 0:
+            own = wholes.frame_of(found, number // a_frame - 1)
+            own[...] = before = renumbered(relabel_sequential(own)[0], before, last)
+            last = max(last, int(before.max(initial=0)))
         step = Step("objects", number, len(objects), (), (model.n_clusters,), lambda: model)
         if (yield step):
             break

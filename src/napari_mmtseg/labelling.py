@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from napari_mmtseg import cluster, memory
 from napari_mmtseg.arrays import Frames, is_lazy
-from napari_mmtseg.deferred import as_dask, boxes_of, lazy_clusters, lazy_uncertainty
-from napari_mmtseg.engine import Run, Step
+from napari_mmtseg.deferred import Areas, as_dask, boxes_of, lazy_clusters, lazy_uncertainty
+from napari_mmtseg.engine import Run, Step, drain
 from napari_mmtseg.finding import check_objects, object_steps, warn_of_cubes
 from napari_mmtseg.labeller import Labeller, Remembering, Trained
 from napari_mmtseg.labels.pieces import pieces
@@ -158,15 +158,20 @@ def _deferred(
     read = frames if client is None else cluster.read_there(frames)
     clusters = lazy_clusters(labeller, read, mask, client)
     doubt = None if label_of is None else lazy_uncertainty(labeller, read, mask, client)
-    known = Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
+    found = Segmentation(clusters, doubt, model.method, frames.frame_axes, model)
 
     def labels(of: NDArray[np.int64]) -> Any:
         boxes = boxes_of(model, labeller, read, mask, spacing, of)
+        if isinstance(boxes, Areas) and client is not None:
+            # Once by all workers together, instead of by each of them for itself.
+            known = Areas(frames, cluster.Ahead(client, clusters), boxes.sides, of)
+            drain(known.steps())
+            boxes.pieces = known.pieces
         return as_dask(boxes, frames.shape, client=client)
 
     if output == "areas":
-        return replace(known, areas_of=labels)
+        return replace(found, areas_of=labels)
     if output == "objects":
         warn_of_cubes(frames, spacing)
-        return replace(known, objects=labels(model.label_of()))
-    return known
+        return replace(found, objects=labels(model.label_of()))
+    return found

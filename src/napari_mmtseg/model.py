@@ -132,6 +132,16 @@ class Model:
         """Diameter of a typical object, in pixels of the plane: as set, or else as measured."""
         return getattr(self.method, "diameter_px", 0.0) or float(self.diameter[0])
 
+    @property
+    def objects_are_dark(self) -> bool:
+        """Whether objects are darker than all else, as where they absorb light."""
+        brightness, member = self.colours.mean(1), self.objects != 0
+        shares = [self.sizes * one for one in (member, ~member)]
+        if not all(one.any() for one in shares):
+            return False
+        inside, outside = (np.average(brightness, weights=one) for one in shares)
+        return bool(inside < outside)
+
     def label_of(self, n_labels: int | None = None) -> NDArray[np.int64]:
         """Return the label of each cluster, numbered from 1 by size.
 

@@ -19,6 +19,7 @@ from napari_mmtseg._napari.kept import kept_of
 from napari_mmtseg._napari.labels_table import EYE, NAME, SHARE, number, percent
 from napari_mmtseg._napari.layers import METADATA_KEY
 from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.segmentation import drain, segment_steps
@@ -40,7 +41,7 @@ def segmented(image, **settings):
 
 def shown_in(viewer, panel, whole, image):
     """Show a result as the widget does."""
-    record = napari_layers.provenance(whole.method, [image], "YX", 1.0)
+    record = record_of(whole.method, [image], "YX", 1.0)
     labels = whole.labels()
     name = napari_layers.result_name([image], whole.method)
     placed = napari_layers.placement(image, "YX")
@@ -214,7 +215,7 @@ def test_areas_are_told_of_by_class_and_hidden_by_class(viewer, panel, image, fi
     classes = whole.model.label_of()[whole.clusters]
     assert [row.pieces for row in rows(panel)] == [2, 1, 1, 1]
     label = int(classes[0, 0])
-    panel.labels._click_eye(label, False)
+    panel.labels.hide_label(label)
     seen = np.array([alpha(layer, int(one)) > 0 for one in layer.data[0]])
     assert_array_equal(seen, classes[0] != label)
     panel.labels.rename(label, "dark")
@@ -230,7 +231,7 @@ def test_objects_are_a_row_or_a_row_a_group(viewer, panel, five, image, qtbot):
     objects = np.zeros(five.shape, np.int32)
     objects[2:5, 2:5], objects[10:14, 2:6], objects[2:6, 20:24] = 1, 2, 5
     method = KMeans(output="objects")
-    record = napari_layers.provenance(method, [image], "YX", 1.0)
+    record = record_of(method, [image], "YX", 1.0)
     layer = Labels(objects, metadata=record, features=napari_layers.features(objects))
     viewer.add_layer(layer)
     panel.show_result(Result(layer, None, {}, {}, Origin([image], "YX", method)))
@@ -244,7 +245,7 @@ def test_objects_are_a_row_or_a_row_a_group(viewer, panel, five, image, qtbot):
     qtbot.waitUntil(lambda: len(rows(panel)) == 2, timeout=PATIENCE)
     qtbot.waitUntil(lambda: kept_of(layer).counted is not None, timeout=PATIENCE)
     assert [(row.name, row.pieces) for row in rows(panel)] == [("Group 1", 2), ("Group 2", 1)]
-    panel.labels._click_eye(1, False)
+    panel.labels.hide_label(1)
     assert [alpha(layer, one) for one in (1, 2, 5)] == [0, 1, 0]
 
     layer.data_setitem(np.nonzero(objects == 2), 0)
@@ -287,7 +288,7 @@ def test_uncertainty_and_disagreement_lie_above_the_labels_when_asked_for(
     viewer, panel, image, five
 ):
     doubt = np.zeros(five.shape, np.float32)
-    doubt[:, 5:7] = 0.8
+    doubt[:, 5:7], doubt[:, 20:22] = 0.2, 0.04
     whole = replace(segmented(five), uncertainty=doubt)
     layer = shown_in(viewer, panel, whole, image)
     assert panel.trust.isVisibleTo(panel)
@@ -301,7 +302,8 @@ def test_uncertainty_and_disagreement_lie_above_the_labels_when_asked_for(
         f"{layer.name} disagreement",
     ]
     contour = viewer.layers[-1]
-    assert_array_equal(contour.data, doubt > 0.5)
+    assert_array_equal(contour.data, doubt == np.float32(0.2), "where it is most of all")
+    assert viewer.layers[2].contrast_limits == pytest.approx([0, 0.2])
     assert contour.contour > 0
     assert viewer.layers.selection.active == layer
     panel.trust.doubt_button.click()

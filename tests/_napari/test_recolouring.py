@@ -68,3 +68,32 @@ def test_what_is_painted_meanwhile_is_spared(panel, whole, qtbot):
     qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=SECONDS)
     assert layer.data[5, 5] == 9
     assert_array_equal(panel.viewer.layers[1].data, whole.labels(2))
+
+
+def test_steps_that_are_taken_while_labels_are_merged_come_after_it(panel, whole, qtbot):
+    layer = panel.result.layer
+    panel.n_labels.setValue(4)
+    layer.data_setitem((np.array([5]), np.array([5])), 9)
+    panel.n_labels.setValue(3)
+    panel.labels.rename(1, "most")
+    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=SECONDS)
+    made = panel.viewer.layers[1]
+    qtbot.waitUntil(lambda: len(made.features) == 4, timeout=SECONDS)
+    assert_array_equal(made.data, whole.labels(3))
+    assert made.features["name"][1] == "most"
+    assert panel.result.layer == made
+
+
+def test_labels_that_there_is_no_room_to_merge_stay(panel, whole, qtbot, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    errors = []
+    monkeypatch.setattr(recolouring, "recoloured", full)
+    monkeypatch.setattr(applying, "show_error", errors.append)
+    before = panel.n_labels.value()
+    panel.n_labels.setValue(2)
+    qtbot.waitUntil(lambda: len(errors) == 1, timeout=SECONDS)
+    assert_array_equal(panel.result.layer.data, whole.labels())
+    assert len(panel.labels.table.rows.rows) == before > 2
+    assert panel.n_labels.value() == before

@@ -33,7 +33,7 @@ def repeat(viewer, widget, monkeypatch):
     def repeat(*, uncertainty=False):
         wanted = [widget.results.result.layer]
         if uncertainty:
-            wanted.insert(0, viewer.layers[f"{wanted[0].name} uncertainty"])
+            wanted.append(viewer.layers[f"{wanted[0].name} uncertainty"])
         before = list(viewer.layers)
         widget.copy_as_python()
         script = QGuiApplication.clipboard().text()
@@ -91,11 +91,32 @@ def test_the_run_and_not_the_form_is_copied_with_the_place_of_the_image(
 def test_the_number_of_the_slider_is_copied(viewer, widget, run, repeat, gray):
     viewer.add_image(gray, name="discs")
     run(continuity=0.0, min_labels=1, vote_border=0.0)
-    most = widget.results.n_labels.maximum()
+    most, first = widget.results.n_labels.maximum(), widget.results.n_labels.value()
     assert most > 2
     for count in (most, 2):
         widget.results.n_labels.setValue(count)
-        assert f"n_labels={count}" in repeat()
+        assert (f"n_labels={count}" in repeat()) == (count != first)
+
+
+def test_merged_split_and_named_labels_are_copied(viewer, widget, run, repeat, finish, gray):
+    viewer.add_image(gray, name="discs")
+    run(continuity=0.0, min_labels=1, vote_border=0.0)
+    panel = widget.results.labels
+    panel.n_labels.setValue(4)
+    panel.table.select([2, 3])
+    panel.join()
+    panel.rename(1, "it's ground")
+    panel.table.select([4])
+    panel.part()
+    script = repeat()
+    assert "model.with_labels(" in script
+    assert 'names={1: "it\'s ground"}' in script
+
+    widget.apply_model()  # which labels another image so, and its script does
+    assert widget.model.names == {1: "it's ground"}
+    finish(widget)
+    assert widget.results.result.layer.features["name"][0] == "it's ground"
+    assert repeat().count("with_labels") == 1
 
 
 def test_colours_and_grey_together_are_copied(viewer, widget, run, repeat, gray, rgb):

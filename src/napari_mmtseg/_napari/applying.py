@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +40,9 @@ class Applying(QObject):
         self._recolouring = Recolouring(self)
         self._recolouring.made.connect(self._take)
         self._waiting: tuple[Kept, Any, Legend] | None = None
+        """What is under way."""
+        self._next: tuple[Kept, Any] | None = None
+        """What was asked for meanwhile."""
 
     def apply(self, kept: Kept, layer: Any) -> None:
         """Show what the legend of a result says in its layer."""
@@ -54,7 +57,8 @@ class Applying(QObject):
             self._finish(kept, layer)
             return
         if self._recolouring.busy:
-            return  # which looks at the legend when it is done
+            self._next = kept, layer
+            return
         kept.painted = False  # the labels are looked at from now on
         source = kept.result.clustered()
         asked = (source, layer.data, kept.shown.table(), legend.table())
@@ -65,19 +69,29 @@ class Applying(QObject):
         self._recolouring.start(*asked)
 
     def _take(self, made: Recoloured | MemoryError) -> None:
-        waiting, self._waiting = self._waiting, None
-        if isinstance(made, MemoryError):
+        assert self._waiting is not None
+        kept, layer, legend = self._waiting
+        follows, self._waiting, self._next = self._next, None, None
+        if layer not in self.viewer.layers:
+            pass  # it was removed meanwhile
+        elif isinstance(made, MemoryError):
             show_error(words_for(made))
-        elif waiting is not None:
-            kept, layer, legend = waiting
+            kept.history = History(kept.shown)
+            self.applied.emit(layer)
+        else:
             untouched = made.untouched and not kept.painted
-            self._show(kept, layer, made._replace(untouched=untouched), legend)
+            shown = self._show(kept, layer, made._replace(untouched=untouched), legend)
+            if follows is not None and follows[0] is kept:
+                follows = shown
+        if follows is not None:
+            self.apply(*follows)
 
-    def _show(self, kept: Kept, layer: Any, made: Recoloured, legend: Legend) -> None:
-        if made.untouched and layer.data is made.data and layer in self.viewer.layers:
+    def _show(self, kept: Kept, layer: Any, made: Recoloured, legend: Legend) -> tuple[Kept, Any]:
+        """Show labels that were made; returns where."""
+        if made.untouched and layer.data is made.data:
             with ours(kept):
                 layer.data = made.labels
-        else:  # removed, or painted on: what the user made stays as it is
+        else:  # painted on: what the user made stays as it is
             kept, layer = self._beside(kept, layer, made.labels)
         kept.shown = legend
         if kept.counted is not None and made.label_of_piece is not None:
@@ -87,8 +101,7 @@ class Applying(QObject):
             layer.features = napari_layers.counts_table(made.present, made.pixels, size)
         if kept.legend.label_of == legend.label_of:
             self._finish(kept, layer)
-        else:
-            self.apply(kept, layer)
+        return kept, layer
 
     def _beside(self, old: Kept, layer: Any, labels: Any) -> tuple[Kept, Any]:
         """Show labels in a layer of their own, which takes the last step with it."""
@@ -130,10 +143,24 @@ def dress(kept: Kept, layer: Any) -> None:
             layer.colormap = wanted
         layer.features = described(layer.features, kept)
     record = layer.metadata.get(napari_layers.METADATA_KEY)
-    if record is not None and (kept.history.can_undo or "labels" in record):
-        labels = kept.shown.to_dict() | {"label_of": [*kept.table()]}
-        note = {"n_labels": len(kept.shown.labels), "labels": labels}
-        layer.metadata[napari_layers.METADATA_KEY] = record | note
+    if record is not None:
+        layer.metadata[napari_layers.METADATA_KEY] = noted(record, kept)
+
+
+def noted(record: Mapping[str, Any], kept: Kept) -> dict[str, Any]:
+    """Return a result's record with the labels that it shows, if they are not its model's own."""
+    bare = {one: value for one, value in record.items() if one not in ("n_labels", "labels")}
+    told, model, count = kept.told_model(), kept.result.model, len(kept.shown.labels)
+    if told is None or model is None:
+        return bare
+    if kept.remade_from is None:
+        if told is model:
+            return bare
+        if not told.names and np.array_equal(told.labels, model.label_of(count)):
+            return bare | {"n_labels": count}
+    names = {str(label): name for label, name in told.names.items()}
+    labels = {"label_of": told.labels.tolist(), "names": names}
+    return bare | {"n_labels": count, "labels": labels}
 
 
 def described(features: pd.DataFrame, kept: Kept) -> pd.DataFrame:

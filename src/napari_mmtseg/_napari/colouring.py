@@ -1,11 +1,11 @@
-"""Show, hide and colour labels by the layer's colormap alone; the data stay as they are."""
+"""Colour labels and uncertainty: show and hide by the colormap alone, the data stay as they are."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_mmtseg.labels.legend import Colour, Legend
@@ -13,6 +13,11 @@ from napari_mmtseg.labels.legend import Colour, Legend
 _CLEAR = (0.0, 0.0, 0.0, 0.0)
 _OTHER = (0.6, 0.6, 0.6, 1.0)
 """Of numbers that the legend does not know, such as those painted by hand."""
+
+DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="uncertainty")
+"""Clear where there is none, so that it can lie above the labels."""
+_LEAST_DOUBT, _MUCH_DOUBT = 0.02, 0.3
+_SAMPLE = 10**6
 
 
 def colour_of(base: Any, legend: Legend, label: int) -> Colour:
@@ -48,3 +53,14 @@ def colormap_of(
     numbers = np.flatnonzero(np.isin(label_of_piece, legend.shown))
     colours = dict(zip(numbers.tolist(), base.map(numbers.astype(np.int32)), strict=True))
     return DirectLabelColormap(color_dict=colours | {0: _CLEAR, None: _CLEAR})
+
+
+def highest(uncertainty: Any) -> float:
+    """Return what all but one in a thousand of the pixels are below, from which colours are full.
+
+    Networks that have learned from each other differ by a tenth or two, seldom by more.
+    """
+    if not isinstance(uncertainty, np.ndarray):
+        return _MUCH_DOUBT  # lazy: nothing is computed for it
+    step = max(1, uncertainty.size // _SAMPLE)
+    return max(_LEAST_DOUBT, float(np.percentile(uncertainty.reshape(-1)[::step], 99.9)))

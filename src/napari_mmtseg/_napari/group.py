@@ -114,7 +114,7 @@ class GroupWidget(JobWidget):
         objects = self.objects.layer
         try:
             napari_layers.check_memory(layers, axes, uncertainty=False)
-            image, taken = napari_layers.take(layers, axes), self.objects.take(axes)
+            image, taken = napari_layers.take(layers, axes), self.objects.take(layers[0], axes)
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return

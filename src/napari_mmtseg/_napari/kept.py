@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from napari_mmtseg._napari.colouring import colour_of
 from napari_mmtseg._napari.counting import Counted, groups_in
 from napari_mmtseg._napari.labels_table import Row
 from napari_mmtseg.cutting import tree_of
+from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.labels.legend import Legend, Tree
 from napari_mmtseg.labels.undoing import History
 from napari_mmtseg.model import Model
@@ -77,6 +79,10 @@ class Kept:
             return self.counted.label_of_piece
         return np.zeros(1, np.int64)
 
+    def is_of(self, found: Segmentation) -> bool:
+        """Tell whether the result has the clusters of another."""
+        return self.result.whole is not None and self.result.whole.clusters is found.clusters
+
     def table(self) -> tuple[int, ...]:
         """Return the label of each cluster of the model."""
         labels = self.shown.label_of
@@ -85,13 +91,14 @@ class Kept:
         return tuple(labels[one - 1] if one <= len(labels) else one for one in self.remade_from)
 
     def told_model(self) -> Model | None:
-        """Return the model with the labels and names that are shown."""
+        """Return the model with the labels and names that are shown; itself if they are its own."""
         model, table = self.result.model, self.table()
         if model is None or self.kind not in ("classes", "areas"):
             return model
-        return (
-            model.with_labels(table, self.shown.names) if len(table) == len(model.labels) else model
-        )
+        same = np.array_equal(table, model.labels) and self.shown.names == model.names
+        if same or len(table) != len(model.labels):
+            return model
+        return model.with_labels(table, self.shown.names)
 
     def regroup(self, labels: Iterable[int]) -> None:
         """Begin anew with other labels of the same objects."""
@@ -105,6 +112,8 @@ class Kept:
         told = None if counted is None else counted.sums.by_label(legend)
         rows = []
         for i, label in enumerate(legend.labels):
+            if self.result.own is not None and told is not None and not told.pixels[i]:
+                continue  # a number between others that nothing bears
             means = None if told is None or told.means is None else [*map(float, told.means[i])]
             sure = None if told is None or told.confidence is None else told.confidence[i]
             rows.append(
@@ -113,9 +122,11 @@ class Kept:
                     name=self.name(label, legend),
                     colour=colour_of(self.base, legend, label) if pieces is None else None,
                     shown=label not in legend.hidden,
-                    share=0.0 if told is None else float(told.share[i]),
-                    pixels=0.0 if told is None else float(told.pixels[i]),
-                    pieces=None if pieces is None else int((pieces == label).sum()),
+                    share=math.nan if told is None else float(told.share[i]),
+                    pixels=math.nan if told is None else float(told.pixels[i]),
+                    pieces=None
+                    if pieces is None or counted is None
+                    else int((pieces == label).sum()),
                     means=means,
                     tint=None if counted is None or means is None else counted.tint(means),
                     confidence=None if sure is None else float(sure),

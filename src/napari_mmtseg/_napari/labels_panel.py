@@ -209,11 +209,15 @@ class LabelsPanel(QWidget):
         model = kept.result.model
         self._step(lambda old: old.recut(model.label_of(count), model.sizes.tolist()), _SLIDER)
 
+    def hide_label(self, label: int) -> None:
+        """Hide a label, or show it again."""
+        self._step(lambda old: old.hiding([label], hide=label not in old.hidden))
+
     def _click_eye(self, label: int, alone: bool) -> None:
         if alone:
             self._step(lambda old: old.only([label]))
         else:
-            self._step(lambda old: old.hiding([label], hide=label not in old.hidden))
+            self.hide_label(label)
 
     def _ask_colour(self, label: int) -> None:
         row = next((one for one in self.table.rows.rows if one.label == label), None)

@@ -155,7 +155,7 @@ class LabelsModel(QAbstractTableModel):
             return "Choose another colour." if row.colour is not None else "Each has its own."
         if column == NAME:
             return f"Label {row.label}: double-click to name it (F2)."
-        if column == SHARE:
+        if column == SHARE and row.share == row.share:
             pieces = "" if row.pieces is None else f"{row.pieces:,} pieces, "
             return f"{pieces}{row.pixels:,.0f} pixels, {percent(row.share)} of the image"
         if column == MEAN and row.means is not None:
@@ -182,7 +182,7 @@ class _Painter(QStyledItemDelegate):
         option.palette.setColor(QPalette.ColorRole.Text, text)
         option.palette.setColor(QPalette.ColorRole.HighlightedText, text)
         box = QRectF(option.rect)
-        if column == SHARE:
+        if column == SHARE and row.share == row.share:
             self._bar(painter, box, row)
         super().paint(painter, option, index)
         painter.save()
@@ -364,6 +364,8 @@ def paint_eye(painter: QPainter, centre: QPointF, colour: QColor, is_open: bool)
 
 def percent(share: float) -> str:
     """Write a share: 12 %, 3.4 %, < 0.1 %."""
+    if share != share:  # not known
+        return ""
     if 0 < share < 0.001:
         return "< 0.1 %"
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"

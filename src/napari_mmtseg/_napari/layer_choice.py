@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.channel_axis import narrowed
+from napari_mmtseg._napari.regions import Part, mask_of
 from napari_mmtseg._napari.sources import Source, take
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class LayerChoice(QComboBox):
         *,
         none: str = "",
         results: bool = True,
-        kind: type[Labels | Image] = Labels,
+        kind: type[Labels | Image] | tuple[type[Labels], type[Shapes]] = Labels,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -56,21 +57,35 @@ class LayerChoice(QComboBox):
         """The layer chosen, or None."""
         return self.currentData()
 
-    def take(self, axes: str = "") -> Source | None:
+    def take(self, image: Any = None, axes: str = "") -> Source | None:
         """Take the pixels of the layer chosen, or None; see `sources.take`.
 
         Parameters
         ----------
+        image : Image or Part, optional
+            What it goes with.
         axes : str
-            Of the image that it goes with: labels have no channels.
+            Of that, without its colours: labels have no channels.
+
+        Raises
+        ------
+        ValueError
+            If shapes enclose nothing of the image.
         """
         layer = self.layer
         if layer is None:
             return None
-        return take(narrowed(napari_layers.data_of(layer), axes), layer.name)
+        if isinstance(layer, Shapes):
+            return take(mask_of(layer, image, axes), layer.name)
+        labels = narrowed(napari_layers.data_of(layer), axes)
+        if isinstance(image, Part):
+            labels = labels[image.label_region(axes)]
+        return take(labels, layer.name)
 
     def record(self, axes: str) -> dict[str, Any]:
         """Record the layer chosen for `script.as_python`, as it goes with an image of some axes."""
+        if isinstance(self.layer, Shapes):
+            return {"layer": self.layer.name, "shapes": True}
         shape, at = napari_layers.data_of(self.layer).shape, axes.find("C")
         there = at >= 0 and len(shape) == len(axes)
         return {"layer": self.layer.name, "channels": at if there else None}

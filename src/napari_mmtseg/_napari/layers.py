@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
-from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_mmtseg import memory
 from napari_mmtseg._napari import sources
-from napari_mmtseg._napari.channel_axis import laid, widened
+from napari_mmtseg._napari.channel_axis import widened
+from napari_mmtseg._napari.colouring import DOUBT, highest
 from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.numbers import counted
+from napari_mmtseg._napari.placing import lies_on
+from napari_mmtseg._napari.placing import placement as placement
 from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Shown
@@ -30,8 +32,6 @@ from napari_mmtseg.stores import open_image
 
 _OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
-_DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="uncertainty")
-"""Clear where there is none, so that it can lie above the labels."""
 UNITLESS = ("pixel", "dimensionless")
 
 
@@ -106,7 +106,7 @@ def check(layers: Sequence[Image], axes: str) -> None:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"Images taken together must have one shape, got {listed}; untick some")
     for other in layers[1:]:
-        if not _lies_on(other, layers[0]):
+        if not lies_on(other, layers[0]):
             raise ValueError(
                 f"{layers[0].name} and {other.name} have one shape but lie elsewhere or differ in "
                 "scale, so their pixels do not belong together; untick one, or give both one "
@@ -228,38 +228,6 @@ def pixel_width(layer: Image | Labels, axes: str) -> tuple[float, str] | None:
     return min(sizes), f"{unit:~}"
 
 
-def placement(layer: Image | Labels, axes: str) -> dict[str, Any]:
-    """Return the keywords that put a result where its image is: transforms, units and axis labels.
-
-    Axes left out of the result are left out of each; the one pixel of channels that stay spans all
-    of them.
-    """
-    kept = list(range(layer.ndim))[len(axes) - len(laid(axes)) :]
-    rotate = np.atleast_2d(layer.rotate)
-    if rotate.size == 1 or rotate.shape[0] != layer.ndim:
-        rotate = _as_matrix(layer.rotate, layer.ndim)
-    shear = np.eye(layer.ndim)
-    shear[np.triu_indices(layer.ndim, 1)] = layer.shear
-    affine = np.asarray(layer.affine.affine_matrix)
-    scale, translate = np.array(layer.scale), np.array(layer.translate)
-    if "C" in laid(axes):
-        at = axes.index("C")
-        count = data_of(layer).shape[at]
-        translate += (rotate @ shear)[:, at] * scale[at] * (count - 1) / 2
-        scale[at] *= count
-    both = np.ix_(kept, kept)
-    corner = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
-    return {
-        "scale": scale[kept],
-        "translate": translate[kept],
-        "rotate": rotate[both],
-        "shear": shear[both][np.triu_indices(len(kept), 1)],
-        "affine": affine[corner],
-        "units": tuple(layer.units[i] for i in kept),
-        "axis_labels": tuple(layer.axis_labels[i] for i in kept),
-    }
-
-
 def features(labels: NDArray[np.integer]) -> pd.DataFrame:
     """Count the pixels of each label; see `counts_table`."""
     return counts_table(*counted(labels), labels.size)
@@ -367,21 +335,11 @@ def uncertainty_layer(
         name=f"{name} uncertainty",
         rgb=False,
         multiscale=isinstance(uncertainty, list),
-        colormap=_DOUBT,
-        contrast_limits=(0, 1),
+        colormap=DOUBT,
+        contrast_limits=(0, highest(uncertainty)),
         blending="translucent",
         metadata=metadata,
         **placed,
-    )
-
-
-def _lies_on(one: Image, other: Image) -> bool:
-    """Tell whether two layers of one shape have their pixels in the same places."""
-    numbers = ("scale", "translate", "rotate", "shear")
-    pairs = [(getattr(one, name), getattr(other, name)) for name in numbers]
-    pairs.append((one.affine.affine_matrix, other.affine.affine_matrix))
-    return one.units == other.units and all(
-        np.shape(a) == np.shape(b) and np.allclose(a, b) for a, b in pairs
     )
 
 
@@ -390,10 +348,3 @@ def _factor(unit: Any, other: Any) -> float:
     if str(unit) == str(other) or {str(unit), str(other)} & set(UNITLESS):
         return 1.0
     return float((1 * unit).to(other).magnitude)
-
-
-def _as_matrix(rotate: Any, ndim: int) -> NDArray[np.float64]:
-    matrix = np.eye(ndim)
-    inner = np.atleast_2d(np.asarray(rotate, float))
-    matrix[-len(inner) :, -len(inner) :] = inner
-    return matrix

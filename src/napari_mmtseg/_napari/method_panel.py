@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.form import SettingsForm, label_of, rows_of
 from napari_mmtseg._napari.goal import GoalChoice
 from napari_mmtseg._napari.preset_choice import PresetChoice
@@ -66,6 +67,12 @@ class MethodPanel(QWidget):
         """The method chosen."""
         return METHODS[self.method_choice.currentData()]
 
+    def show_method(self, method: Method) -> None:
+        """Choose a method and show its settings."""
+        self.method_choice.setCurrentIndex(self.method_choice.findData(type(method).__name__))
+        self._by_hand = True
+        self.form.show_method(method)
+
     def fit(self, layers: Sequence[Image]) -> None:
         """Look for classes in lazy images, unless the user has asked for something else."""
         if self._by_hand or not self.form.has_goal:
@@ -119,6 +126,9 @@ class MethodPanel(QWidget):
             old.widget().hide()
             old.widget().deleteLater()
         self.form = SettingsForm(cls, self.goal)
+        preferred = preferences.preferred(self.form.method())
+        if preferred != self.form.method():
+            self.form.show_method(preferred)
         self.form.changed.connect(self._settings_changed)
         self._form_place.addWidget(self.form)
         self.goal.setVisible(self.form.has_goal)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
+from napari_mmtseg._napari.regions import EVERYTHING, IN_VIEW, PLANE, Region, part_of
 
 if TYPE_CHECKING:
     import napari
@@ -40,6 +41,15 @@ class ImagePicker(QWidget):
         self._axes_label = label_of("Axes", self.axes.toolTip())
         self._rows.addRow(label_of("Images", self.images.toolTip()), self.images)
         self._rows.addRow(self._axes_label, self.axes)
+        self.part = QComboBox()
+        self.part.addItems([EVERYTHING, IN_VIEW, PLANE])
+        self.part.setAccessibleName("Run on")
+        self.part.setToolTip(
+            "Try a part first: it is there sooner, and Run on all goes on with its model. For a "
+            "part of another shape draw it in a Shapes layer and choose that under Only where."
+        )
+        self._rows.addRow(label_of("Run on", self.part.toolTip()), self.part)
+        self.part.currentIndexChanged.connect(lambda: self.changed.emit())
         self._named: list[Image] = []
         self._by_hand = False
         self.images.itemChanged.connect(self._tick_by_hand)
@@ -53,9 +63,10 @@ class ImagePicker(QWidget):
         viewer.layers.selection.events.active.connect(self._follow)
         self._list()
 
-    def add_guide(self, label: str, tooltip: str) -> LayerChoice:
-        """Add a choice of a Labels layer that may be left at none."""
-        choice = LayerChoice(self.viewer, none="none")
+    def add_guide(self, label: str, tooltip: str, *, shapes: bool = False) -> LayerChoice:
+        """Add a choice of a Labels layer, or of Shapes too, that may be left at none."""
+        kind = (Labels, Shapes) if shapes else Labels
+        choice = LayerChoice(self.viewer, none="none", kind=kind)
         choice.setToolTip(tooltip)
         choice.setAccessibleName(label)
         choice.currentIndexChanged.connect(lambda: self.changed.emit())
@@ -79,6 +90,12 @@ class ImagePicker(QWidget):
     def chosen_axes(self) -> str:
         """Return the axes of the first image, without its colours."""
         return str(self.axes.currentText())
+
+    def region(self) -> Region | None:
+        """Return the part of the images to run on; None for all of them."""
+        layers = self.chosen()
+        what = self.part.currentText()
+        return part_of(layers[0], self.chosen_axes(), what, self.viewer) if layers else None
 
     def problem(self) -> str:
         """Say why these images cannot be used, or return an empty string."""

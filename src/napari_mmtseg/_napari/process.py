@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.channel import GarbledError, Receiver, Sender
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
 from napari_mmtseg._napari.storing import Save
@@ -146,7 +147,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # A passive wait leaves the processor to the window while threads wait for each other.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **_threads()},
             creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
         )
         assert self.process.stdin is not None
@@ -214,3 +215,9 @@ class _Child:
 def _kill_all(children: list[_Child]) -> None:
     while children:
         children.pop().kill()
+
+
+def _threads() -> dict[str, str]:
+    """Return how many threads the user wants, for the environment; nothing if as many as are."""
+    count = preferences.threads()
+    return {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)} if count else {}

@@ -19,6 +19,7 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.kept import Kept, keep, kept_of
+from napari_mmtseg._napari.recording import remember
 from napari_mmtseg._napari.result import Result
 from napari_mmtseg.labels.legend import Legend
 from napari_mmtseg.library import digest_of
@@ -129,6 +130,7 @@ def restore(recalled: Recalled, images: list[Any]) -> Kept | None:
     placed = napari_layers.placement(layer, "Y" * layer.ndim)
     own = layer.data.astype(np.int32) - 1 if by_label else None
     layer.metadata[napari_layers.METADATA_KEY] = record
+    remember(model, {"made": record})
     result = Result(layer, model, placed, {}, origin, own=own)
     table = range(1, most + 1) if by_label else legend.label_of
     seen = Legend(tuple(table), names=legend.names, colours=legend.colours, hidden=legend.hidden)

@@ -131,6 +131,8 @@ class ResultPanel(QWidget):
             doubt.visible = False
             kept.beside["doubt"] = doubt
             add_above(self.viewer, doubt, result.layer)
+        if kept.label_of_piece is None:  # otherwise names wait until pieces are counted
+            dress(kept, result.layer)
         self._turn_to(result.layer)
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -151,7 +153,10 @@ class ResultPanel(QWidget):
         kept = self._kept
         if kept is None or kept.result.model is not self.model:
             return self.model
-        return kept.told_model()
+        told = kept.told_model()
+        if told is not self.model and kept.layer is not None:
+            remember(told, {"made": kept.layer.metadata[napari_layers.METADATA_KEY]})
+        return told
 
     def load_model(self, path: str | Path) -> None:
         """Take a model from a file, to apply it."""
@@ -170,16 +175,9 @@ class ResultPanel(QWidget):
 
     def show_parted(self, whole: Segmentation, shown: Shown, origin: Origin) -> None:
         """Show objects that were found anew, in the same layer unless it was changed by hand."""
-        kept = next(
-            (
-                one
-                for one in map(kept_of, results_of(self.viewer.layers))
-                if one is not None
-                and one.result.whole is not None
-                and one.result.whole.clusters is whole.clusters
-            ),
-            self._kept,
-        )
+        known = [kept_of(one) for one in results_of(self.viewer.layers)]
+        same = [one for one in known if one is not None and one.is_of(whole)]
+        kept = same[0] if same else self._kept
         layer = None if kept is None else kept.layer
         if kept is None or layer is None:
             return
@@ -221,6 +219,7 @@ class ResultPanel(QWidget):
         if of_objects and model is not None:
             self.objects.show_model(model, layer, origin.pixel)
         self._watch(layer)
+        self._regroup(kept)
         if kept.counted is None:
             self._count()
         if model is None:
@@ -325,14 +324,18 @@ class ResultPanel(QWidget):
 
     def _note_features(self, event: Any) -> None:
         kept = self._kept
-        if kept is None or kept.ours or kept.kind != "objects":
-            return
-        layer = kept.layer
-        groups = None if layer is None else groups_in(layer)
+        if kept is not None and kept.ours:
+            self.labels.refresh()  # a step that was taken in another widget perhaps
+        elif kept is not None and kept.kind == "objects":
+            self._regroup(kept)
+            self._settled.start()
+
+    def _regroup(self, kept: Kept) -> None:
+        """Show a row a group once objects were grouped."""
+        groups = groups_in(kept.layer)
         count = 1 if groups is None else int(groups.max())
-        if len(kept.legend.label_of) != count:  # objects were grouped
+        if kept.kind == "objects" and len(kept.legend.label_of) != count:
             kept.regroup(range(1, count + 1))
-        self._settled.start()
 
     def _note_colours(self, event: Any) -> None:
         kept = self._kept
@@ -349,7 +352,9 @@ class ResultPanel(QWidget):
 
     def _note_choice(self, event: Any) -> None:
         kept = self._kept
-        if kept is not None and kept.layer is not None and kept.label_of_piece is None:
+        if kept is None or kept.ours or kept.layer is None:
+            return
+        if kept.label_of_piece is None:
             self.labels.choose(kept.layer.selected_label)
 
     def _point_out(self) -> None:
@@ -378,9 +383,13 @@ class ResultPanel(QWidget):
         window = LibraryWindow(
             preferences.library(), None if model is None else present, name, self
         )
-        window.taken.connect(lambda model, name: self.take_model(model, f"kept as {name}"))
+        window.taken.connect(self._take_kept)
         window.show()
         return window
+
+    def _take_kept(self, model: Model, name: str) -> None:
+        remember(model, {"file": str(preferences.library().path_of(name))})
+        self.take_model(model, f"kept as {name}")
 
     def _measure(self) -> None:
         result = self.result

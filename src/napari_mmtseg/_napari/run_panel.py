@@ -36,6 +36,7 @@ class RunPanel(QWidget):
     """Drives one job at a time in the training process and shows its progress."""
 
     run_wanted = Signal()
+    all_wanted = Signal()
     previewed = Signal(object)
     """A `Preview` of the job under way."""
     finished = Signal(object)
@@ -73,7 +74,11 @@ class RunPanel(QWidget):
         for button in (self.run_button, self.stop_button, self.discard_button):
             buttons.addWidget(button)
         column.addLayout(buttons)
-        for part in (self.progress, self.status, self.curve):
+        self.all_button = QPushButton("Run on all")
+        self.all_button.setToolTip("Label all of the images with the model that this part made.")
+        self.all_button.clicked.connect(lambda: self.all_wanted.emit())
+        self.all_button.hide()
+        for part in (self.progress, self.status, self.all_button, self.curve):
             column.addWidget(part)
         self.run_button.clicked.connect(lambda: self.run_wanted.emit())
         self.stop_button.clicked.connect(self.stop)
@@ -113,6 +118,11 @@ class RunPanel(QWidget):
         self.run_button.setToolTip(problem or "Train on the ticked images and label them.")
         self.stop_button.setEnabled(self.running)
         self.discard_button.setEnabled(self.running)
+        self.all_button.setEnabled(not self.running and not problem)
+
+    def offer_all(self, able: bool) -> None:
+        """Offer to go on with all of the images, or do so no longer."""
+        self.all_button.setVisible(able)
 
     def start(self, job: Job | Save | FolderJob, later: float = 0.0) -> None:
         """Begin a job.

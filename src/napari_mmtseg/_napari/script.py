@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_mmtseg.methods import METHODS
@@ -50,19 +50,24 @@ class _Script:
         where, masked = _where(record), ", mask=mask" * ("mask" in record.get("guides", {}))
         doubt = ", return_uncertainty=True" * bool(record.get("uncertainty"))
         found = "labels, uncertainty" if doubt else "labels"
-        count = record.get("n_labels")
-        if record.get("model") is None and count is None and record.get("object_at") is None:
+        told = record.get("labels")
+        count = record.get("n_labels") if told is None else None
+        changed = told is not None or count is not None or record.get("object_at") is not None
+        if record.get("model") is None and not changed:
             self._call(f"{found} = segment", record, doubt)
         else:
             self._model(record)
             if record.get("model") is not None:
                 self._image(record)  # which may be another than the model's
-            if doubt or count is None:
+            if doubt or (count is None and told is None):
                 self._lines.append(f"{found} = model.predict(image, {where}{masked}{doubt})")
             if count is not None:
                 self._lines.append(
                     f"labels = model.predict(image, {where}{masked}, n_labels={count})"
                 )
+            if told is not None:
+                self._relabel(told)
+                self._lines.append(f"labels = model.predict(image, {where}{masked})")
         return "labels"
 
     def show(self, record: Record, labels: str, name: str) -> None:
@@ -74,12 +79,17 @@ class _Script:
             listed = ", ".join(f"{key}={value!r}" for key, value in place.items())
             self._lines.append(f"place = dict({listed})")
         index = "" if at is None else f"[{':, ' * at}None]"
+        names = (record.get("labels") or {}).get("names")
+        if names and record["settings"].get("output", "classes") == "classes":
+            columns = {"index": [int(one) for one in names], "name": [*names.values()]}
+            options += f", features={columns!r}"
+        self._lines.append(f"viewer.add_labels({labels}{index}, name={name!r}{options})")
         if record.get("uncertainty"):
+            options = ", **place" * bool(place)
             self._lines.append(
                 f"viewer.add_image(uncertainty{index}, name={name + ' uncertainty'!r}, "
-                f"rgb=False, contrast_limits=(0, 1), colormap='inferno'{options})"
+                f"rgb=False, contrast_limits=(0, 1), colormap='inferno', visible=False{options})"
             )
-        self._lines.append(f"viewer.add_labels({labels}{index}, name={name!r}{options})")
 
     def _model(self, record: Record) -> None:
         """Train the model, or take it from where the run took it, with what was said of it."""
@@ -93,6 +103,7 @@ class _Script:
         else:
             self._image(source["made"])
             self._model(source["made"])
+            self._relabel(source["made"].get("labels"))
         if source is not None and "scribbles" in guides:
             self._image(record)
             self._lines.append(
@@ -111,6 +122,13 @@ class _Script:
                 f"model = replace(model, method=replace(model.method, diameter_px={diameter!r}))"
             )
 
+    def _relabel(self, told: Mapping[str, Any] | None) -> None:
+        """Join, part and name the labels as the user has done."""
+        if told is not None:
+            names = {int(label): name for label, name in told["names"].items()}
+            given = f", names={names!r}" if names else ""
+            self._lines.append(f"model = model.with_labels({told['label_of']!r}{given})")
+
     def _call(self, called: str, record: Record, doubt: str) -> None:
         """Call `train` or `segment` with the settings and all that guides them."""
         self._names |= {called.split()[-1], record["settings"]["method"]}
@@ -126,29 +144,50 @@ class _Script:
         """Define the image and what guides the method."""
         names, coloured = record["image"], record.get("rgb") or [False] * len(record["image"])
         levels = record.get("levels") or [False] * len(names)
-        lines = []
+        lines, part = [], _slices(record.get("part"))
         if len(names) == 1 and levels[0]:
-            self._others.add("from napari_mmtseg.levels import Levels")
-            lines.append(f"image = Levels(viewer.layers[{names[0]!r}].data)")
+            if not part:
+                self._others.add("from napari_mmtseg.levels import Levels")
+            whole = f"viewer.layers[{names[0]!r}].data"
+            lines.append(f"image = {whole}[0]{part}" if part else f"image = Levels({whole})")
         elif len(names) == 1:
-            lines.append(f"image = viewer.layers[{names[0]!r}].data")
+            lines.append(f"image = viewer.layers[{names[0]!r}].data{part}")
         else:
             self._others.add("import numpy as np")
             parts = []
             for name, rgb, several in zip(names, coloured, levels, strict=True):
-                part = f"viewer.layers[{name!r}].data" + "[0]" * bool(several)
-                parts.append(part if rgb else f"{part}[..., None]")
+                one = f"viewer.layers[{name!r}].data" + "[0]" * bool(several) + part
+                parts.append(one if rgb else f"{one}[..., None]")
             lines.append(f"image = np.concatenate([{', '.join(parts)}], axis=-1)")
-        lines += [f"{key} = {_guide(one)}" for key, one in record.get("guides", {}).items()]
+        for key, one in record.get("guides", {}).items():
+            if one.get("shapes"):
+                self._others.add("from napari_mmtseg._napari.regions import mask_of")
+            lines.append(f"{key} = {_guide(one, record)}")
         if self._lines[-len(lines) :] != lines:
             self._lines += lines
 
 
-def _guide(one: Mapping[str, Any]) -> str:
+def _guide(one: Mapping[str, Any], record: Record) -> str:
     """Write how a layer is taken as scribbles or mask."""
+    axes = _layer_axes(record)
+    pairs = zip(axes, record.get("part") or [], strict=False)
+    part = _slices([span for axis, span in pairs if axis != "C"])
+    if one.get("shapes"):
+        image = f"viewer.layers[{record['image'][0]!r}]"
+        return f"mask_of(viewer.layers[{one['layer']!r}], {image}, {axes!r}){part}"
     data = f"viewer.layers[{one['layer']!r}].data"
     at = one.get("channels")
-    return data if at is None else f"{data}.max(axis={int(at)})"
+    return f"{data}{part}" if at is None else f"{data}.max(axis={int(at)}){part}"
+
+
+def _slices(part: Sequence[Sequence[int]] | None) -> str:
+    return "" if not part else f"[{', '.join(f'{int(a)}:{int(b)}' for a, b in part)}]"
+
+
+def _layer_axes(record: Record) -> str:
+    """Return the axes of the first layer, without its colours."""
+    axes = str(record["axes"]).replace("S", "")
+    return axes[:-1] if len(record["image"]) > 1 else axes
 
 
 def _where(record: Record) -> str:

@@ -10,13 +10,14 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.colouring import highest
 from napari_mmtseg._napari.kept import Kept
 
 if TYPE_CHECKING:
     import napari
 
-DISAGREE = 0.5
-"""Above this uncertainty the networks mostly choose different labels."""
+_PART = 0.6
+"""Of the highest uncertainty of an image: above that is where its networks disagree most."""
 _CONTOUR_PX = 2
 _COLOUR = "#ff2fd6"  # seen on light tissue and on dark fluorescence
 
@@ -30,7 +31,7 @@ class TrustRow(QWidget):
         self._kept: Kept | None = None
         self.doubt_button = _toggle("Uncertainty", "How far the networks disagree, 0 to 1.")
         self.contour_button = _toggle(
-            "Disagreement", "An outline around where the networks choose different labels."
+            "Disagreement", "An outline around the places where the networks disagree most."
         )
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -86,13 +87,14 @@ def uncertainty_of(kept: Kept, layer: Any) -> Any:
 
 def contour_of(kept: Kept, layer: Any) -> Labels:
     """Make the layer that outlines where the networks disagree."""
-    apart = (doubts_of(kept) > DISAGREE).astype(np.uint8)
+    level = _PART * highest(doubts_of(kept))
+    apart = (doubts_of(kept) > level).astype(np.uint8)
     outline = Labels(
         apart,
         name=f"{layer.name} disagreement",
         colormap=DirectLabelColormap(color_dict={0: "transparent", 1: _COLOUR, None: _COLOUR}),
         opacity=1.0,
-        metadata={napari_layers.METADATA_KEY: {"disagreement": DISAGREE}},
+        metadata={napari_layers.METADATA_KEY: {"disagreement": level}},
         **kept.result.placed,
     )
     outline.contour = _CONTOUR_PX

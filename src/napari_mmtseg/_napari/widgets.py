@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
 from napari.utils.notifications import show_info
@@ -12,67 +12,49 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin, parting, summary
-from napari_mmtseg._napari.channel_axis import laid_out, laid_shape, widened
+from napari_mmtseg._napari.beginning import Chosen, Run, begin
+from napari_mmtseg._napari.channel_axis import laid_out, widened
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.layer_choice import LayerChoice
-from napari_mmtseg._napari.live_view import LiveView
 from napari_mmtseg._napari.looking import LazyResults
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.picker import ImagePicker
-from napari_mmtseg._napari.recording import place_of, record_of, remember, source_of
+from napari_mmtseg._napari.recording import remember
+from napari_mmtseg._napari.regions import EVERYTHING, Part
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
-from napari_mmtseg._napari.run_panel import CUT_SHORT, JobWidget
+from napari_mmtseg._napari.run_panel import CUT_SHORT, JobWidget, duration
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.storing import Saved
 from napari_mmtseg._napari.tab_order import read_in_order
 from napari_mmtseg._napari.wheel import WheelGuard
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Job, Lazily, Preview, Shown, View
+from napari_mmtseg._napari.worker import Done, Lazily, Preview, Shown, View
+from napari_mmtseg.estimating import Estimate, estimate
 from napari_mmtseg.labelling import Segmentation
-from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.methods import METHODS, method_from_dict
 from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
 
 if TYPE_CHECKING:
     import napari
 
-
-class _Run(NamedTuple):
-    """What the run under way was started with."""
-
-    origin: Origin
-    source_axes: str  # of the array handed over
-    live: LiveView
-    name: str
-    placed: dict[str, Any]
-    about: dict[str, Any]
-    """What tells the image from others. JSON."""
-    how: dict[str, Any]
-    """What else repeats the run. JSON; see `recording.record_of`."""
-    sources: Job | None = None
-    """Where a lazy image is."""
-    strokes: Labels | None = None
-    """What names the labels of a model, and lends them its colours."""
-
-    def record(self, method: Method, seconds: float, stopped: int | None) -> dict[str, Any]:
-        """Record how the result was made, stopped after so many iterations perhaps."""
-        origin, axes = self.origin, self.source_axes
-        more = self.how | {"stopped": stopped, "place": place_of(self.placed)}
-        more["spacing"] = None if origin.spacing is None else list(origin.spacing)
-        return record_of(method, origin.layers, axes, seconds, **more)
+_LONG_SECONDS = 10.0
+"""A run that takes longer says so before."""
 
 
 class SegmentWidget(JobWidget):
     """Segment images with any method of the catalogue."""
 
-    first: type[Method] = MMT
+    first: type[Method] | None = None
+    """The method to begin with; without one it is that of the preferences."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = napari_viewer
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._saving: Result | None = None
         self._parting: tuple[Segmentation, Origin] | None = None
         self.lazy = LazyResults(self.viewer, self.panel.process, self)
@@ -84,6 +66,7 @@ class SegmentWidget(JobWidget):
         self.methods.changed.connect(self.refresh)
         self.picker.changed.connect(self._fit)
         self.panel.run_wanted.connect(self.run)
+        self.panel.all_wanted.connect(self.run_on_all)
         self.panel.previewed.connect(self._show_preview)
         self.panel.finished.connect(self._show_result)
         self.panel.dropped.connect(self._drop_live)
@@ -95,16 +78,22 @@ class SegmentWidget(JobWidget):
         self.results.objects.diameter_wanted.connect(self.part_again)
         self.results.objects.object_wanted.connect(self.take_for_object)
         self.results.objects.said.connect(self.panel.say)
+        self.results.settings_wanted.connect(self.take_settings)
+        if self.results.result is not None and self._is_of(self.results.result):
+            self.take_settings()  # the widget was closed meanwhile
         self.viewer.dims.events.current_step.connect(self._tell_view)
 
     def _build(self) -> None:
-        self.methods = MethodPanel(self.first)
+        self.methods = MethodPanel(self.first or preferences.first_method())
         self.picker = ImagePicker(self.viewer)
         self.scribbles = self.picker.add_guide(
-            "Scribbles", "A Labels layer with a few strokes of each class; 0 is left to the method."
+            "Strokes", "A Labels layer with a few strokes of each class; 0 is left to the method."
         )
         self.mask = self.picker.add_guide(
-            "Only where", "A Labels layer: pixels where it is 0 are left out and get label 0."
+            "Only where",
+            "A Labels layer: pixels where it is 0 are left out and get label 0. Or Shapes: pixels "
+            "outside of them are, in each plane of a stack.",
+            shapes=True,
         )
         self.uncertainty = QCheckBox("Uncertainty image")
         self.uncertainty.setToolTip(
@@ -138,8 +127,8 @@ class SegmentWidget(JobWidget):
 
     @property
     def model(self) -> Model | None:
-        """The model behind the last result, or the one that was loaded."""
-        return self.results.model
+        """The model behind the result shown with its labels, or the one that was loaded."""
+        return self.results.told_model()
 
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""
@@ -150,7 +139,7 @@ class SegmentWidget(JobWidget):
     def refresh(self) -> None:
         """Enable what can be pressed; the Run button's tooltip says why it cannot."""
         problem = self.problem()
-        self.panel.allow(problem, self.picker.assumed())
+        self.panel.allow(problem, "" if problem else self._note())
         ready = not self.running and not problem
         self.results.save_button.setEnabled(self.model is not None)
         self.results.store_button.setEnabled(not self.running and self.results.result is not None)
@@ -159,9 +148,30 @@ class SegmentWidget(JobWidget):
         self.results.copy_button.setEnabled(self.results.result is not None)
         self.results.objects.allow(not self.running)
 
+    def _note(self) -> str:
+        """Say what is taken for granted, and how much a long run will take."""
+        told = self._estimate()
+        takes = ""
+        if told.seconds > _LONG_SECONDS:
+            takes = f"About {duration(told.seconds)} and {told.memory / 1e9:.1f} GB of memory"
+            takes += "." if self.picker.region() else "; under Run on you can try a part first."
+        return " ".join(filter(None, (self.picker.assumed(), takes)))
+
+    def _estimate(self) -> Estimate:
+        layers, axes = self.picker.chosen(), self.picker.chosen_axes()
+        region = self.picker.region()
+        parts: list[Any] = layers if region is None else [Part(one, region) for one in layers]
+        planes = napari_layers.outline(parts, axes)
+        return estimate(self.form.method(), planes.shape, planes.n_channels)
+
     def run(self) -> None:
         """Train on the ticked images and label them."""
         self._begin(None, self.scribbles)
+
+    def run_on_all(self) -> None:
+        """Label all of the ticked images with the model that a part has made."""
+        self.picker.part.setCurrentText(EVERYTHING)
+        self.apply_model()
 
     def apply_model(self) -> None:
         """Label the ticked images with the model, without training."""
@@ -191,13 +201,16 @@ class SegmentWidget(JobWidget):
             clipboard.setText(as_python(record | {"image": names}, result.layer.name))
         show_info("The script is on the clipboard.")
 
-    def _guides(self, axes: str, scribbles: LayerChoice | None) -> dict[str, Any]:
-        given = {"scribbles": scribbles, "mask": self.mask}
-        return {
-            key: choice.record(axes)
-            for key, choice in given.items()
-            if choice is not None and choice.layer is not None
-        }
+    def take_settings(self) -> None:
+        """Show the settings that the result shown was made with."""
+        result = self.results.result
+        record = {} if result is None else result.layer.metadata[napari_layers.METADATA_KEY]
+        if "settings" in record and record["settings"].get("method") in METHODS:
+            self.methods.show_method(method_from_dict(record["settings"]))
+
+    def _is_of(self, result: Result) -> bool:
+        record = result.layer.metadata[napari_layers.METADATA_KEY]
+        return bool(record["settings"].get("method") == self.methods.method_class.__name__)
 
     def leave(self) -> None:
         """End a run that is under way; lazy results go on without the widget."""
@@ -229,59 +242,22 @@ class SegmentWidget(JobWidget):
         if problem or self.running:
             self.panel.say(problem or "A run is under way; stop or discard it first.")
             return
-        layers, axes = self.picker.chosen(), self.picker.chosen_axes()
-        method = self.form.method() if model is None else model.method
-        strokes = scribbles.layer if model is not None and scribbles is not None else None
-        name = napari_layers.result_name(layers, method)
-        spacing = napari_layers.spacing_of(layers[0], axes)
-        lazy = method.trains and napari_layers.are_lazy(layers)
+        chosen = Chosen(
+            self.picker.chosen(),
+            self.picker.chosen_axes(),
+            self.form.method() if model is None else model.method,
+            model,
+            scribbles,
+            self.mask,
+            self._wants_uncertainty(),
+            self.picker.region(),
+        )
         try:
-            planes = napari_layers.outline(layers, axes)
-            if model is not None:
-                model.frames(planes.data, planes.axes, spacing)
-            if not lazy:
-                napari_layers.check_memory(layers, axes, uncertainty=method.has_uncertainty)
-            job = Job(
-                image=napari_layers.take(layers, axes),
-                axes=planes.axes,
-                method=method,
-                spacing=spacing,
-                model=model,
-                scribbles=None if scribbles is None else scribbles.take(axes),
-                mask=self.mask.take(axes),
-                plane=napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point),
-                uncertain=self._wants_uncertainty() or not lazy,  # the panel tells how sure it is
-            )
-        except (ValueError, MemoryError) as error:
+            job, self._run = begin(self.viewer, chosen)
+        except (ValueError, TypeError, MemoryError) as error:
             self.panel.fail(words_for(error))
             return
-        name = name if strokes is None else f"{name} named"
-        placed = napari_layers.placement(layers[0], axes)
-        self._run = _Run(
-            origin=Origin(layers, axes, method, spacing, job.mask),
-            source_axes=planes.axes,
-            live=LiveView(
-                self.viewer, laid_shape(planes.shape, axes), f"{name} (training)", placed
-            ),
-            about={
-                "image": [one.name for one in layers],
-                "mask": None if self.mask.layer is None else self.mask.layer.name,
-                "shape": planes.data.shape,
-                "dtype": planes.dtype.str,
-                "axes": planes.axes,
-                "spacing": spacing,
-            },
-            how={
-                "guides": self._guides(axes, scribbles),
-                "uncertainty": job.uncertain,
-                "model": None if model is None else source_of(model),
-            },
-            sources=job if lazy else None,
-            name=name,
-            placed=placed,
-            strokes=strokes,
-        )
-        self.panel.start(job)
+        self.panel.start(job, self._estimate().labelling)
         self.refresh()
 
     def _tell_view(self) -> None:
@@ -308,7 +284,7 @@ class SegmentWidget(JobWidget):
         elif isinstance(result, Segmentation) and run is not None and done.shown is not None:
             self._show_whole(result, done.shown, run, done.seconds)
 
-    def _show_whole(self, result: Segmentation, shown: Shown, run: _Run, seconds: float) -> None:
+    def _show_whole(self, result: Segmentation, shown: Shown, run: Run, seconds: float) -> None:
         result = laid_out(result, run.origin.axes)
         shown = shown._replace(labels=widened(shown.labels, run.origin.axes))
         metadata = run.record(result.method, seconds, self.panel.stopped)
@@ -329,7 +305,7 @@ class SegmentWidget(JobWidget):
             said = summary(shown, run.origin, seconds)
             self.panel.say(f"{CUT_SHORT} {said}" if self.panel.cut_short else said)
 
-    def _show_lazy(self, result: Lazily, run: _Run, seconds: float) -> None:
+    def _show_lazy(self, result: Lazily, run: Run, seconds: float) -> None:
         assert run.sources is not None
         model, job = result.model, run.sources
         order = Serve(0, model, job.image, job.axes, job.spacing, job.mask)
@@ -343,7 +319,8 @@ class SegmentWidget(JobWidget):
             Result(layer, model, run.placed, run.about, run.origin, lazy=labels), uncertainty
         )
 
-    def _add(self, labels: Labels, run: _Run) -> None:
+    def _add(self, labels: Labels, run: Run) -> None:
+        self.panel.offer_all(run.how["part"] is not None)
         if run.strokes is not None:
             labels.colormap = run.strokes.colormap
         for one in napari_layers.earlier(self.viewer.layers, labels.metadata):

@@ -18,7 +18,7 @@ from napari_mmtseg.cli.images import show_step
 from napari_mmtseg.cli.parser import PROGRAM
 from napari_mmtseg.cli.progress import Progress
 from napari_mmtseg.folders import Batch, FileStep, batch_steps
-from napari_mmtseg.folders.places import Here, Place, Processes
+from napari_mmtseg.folders.places import Cluster, Here, Place, Processes
 from napari_mmtseg.folders.running import Batching, Summary
 from napari_mmtseg.folders.work import Outcome
 
@@ -44,7 +44,7 @@ def batch(parsed: argparse.Namespace, progress: Progress) -> int:
         if parsed.workers is not None:
             place = Processes(parsed.workers) if parsed.workers > 1 else Here()
         if parsed.scheduler is not None:
-            place = cluster.Cluster(held.enter_context(cluster.connected(parsed.scheduler)))
+            place = Cluster(held.enter_context(cluster.connected(parsed.scheduler)))
         summary = _drive(batch_steps(given, place), parsed, progress)
     progress.clear()
     counts = summary.counts

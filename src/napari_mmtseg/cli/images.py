@@ -28,6 +28,7 @@ from napari_mmtseg.metrics import object_scores
 from napari_mmtseg.model import Model, load
 from napari_mmtseg.nuclei import nuclei_stack
 from napari_mmtseg.segmentation import predict_steps, segment_steps, train_steps
+from napari_mmtseg.settings import Method
 
 R = TypeVar("R")
 
@@ -40,7 +41,12 @@ def segment(parsed: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     check_output(parsed.save_model, overwrite=parsed.overwrite)
     check_output(parsed.uncertainty, (".tif", ".tiff"), overwrite=parsed.overwrite)
     check_output(parsed.table, (".csv", ".parquet"), overwrite=parsed.overwrite)
+    if parsed.save_model is not None and not parsed.method.trains:
+        raise ValueError(
+            f"{parsed.method.title} learns no model that could be kept: leave --save-model"
+        )
     file = opened(parsed.image, parsed)
+    _check_room(parsed, file, parsed.method)
     pixels, guides = file.read(), _guides(parsed)
     run = segment_steps(
         pixels,
@@ -52,10 +58,6 @@ def segment(parsed: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     )
     found = drive(run, progress)
     if parsed.save_model is not None:
-        if found.model is None:
-            raise ValueError(
-                f"{parsed.method.title} learns no model that could be kept: leave --save-model"
-            )
         found.model.save(parsed.save_model, overwrite=parsed.overwrite)
     labels = found.labels()
     outcome = _written(parsed, file, found, labels, progress)
@@ -94,6 +96,7 @@ def predict(parsed: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     check_output(parsed.out, (".tif", ".tiff", ".zarr"), overwrite=parsed.overwrite)
     check_output(parsed.uncertainty, (".tif", ".tiff"), overwrite=parsed.overwrite)
     model, file = load(parsed.model), opened(parsed.image, parsed)
+    _check_room(parsed, file, model.method)
     with ExitStack() as held:
         client = (
             held.enter_context(cluster.connected(parsed.scheduler)) if parsed.scheduler else None
@@ -180,6 +183,19 @@ def check_output(
         raise PermissionError(f"The folder {path.parent} may not be written to: choose another")
 
 
+def _check_room(parsed: argparse.Namespace, file: ImageFile, method: Method) -> None:
+    """Refuse what a method does not give, or what its file cannot hold."""
+    if parsed.uncertainty is not None and not method.has_uncertainty:
+        raise ValueError(
+            f"{method.title} has one voter alone and no uncertainty: leave --uncertainty"
+        )
+    if file.is_lazy and parsed.out.suffix.lower() != ".zarr":
+        raise ValueError(
+            f"{file.path} is so large that it is read, and its labels written, piece by piece: "
+            f"let {parsed.out.name} end in .zarr"
+        )
+
+
 def _guides(parsed: argparse.Namespace) -> dict[str, Any]:
     """Read the scribbles and the mask that the command names."""
     given = {name: getattr(parsed, name, None) for name in ("scribbles", "mask")}
@@ -211,19 +227,11 @@ def _written(
             client=client,
         ):
             progress.show("Writing", step.done, step.total)
-    elif is_lazy(labels):
-        raise ValueError(
-            f"The labels of {file.path} do not fit into memory: let {parsed.out.name} end in .zarr"
-        )
     else:
         write_tiff(parsed.out, labels, axes, file.pixel_um, overwrite=parsed.overwrite)
     if not is_lazy(labels):
         outcome["n_labels"] = int(np.count_nonzero(np.unique(labels)))
     if parsed.uncertainty is not None:
-        if found.uncertainty is None:
-            raise ValueError(
-                f"{found.method.title} has one voter alone and no uncertainty: leave --uncertainty"
-            )
         write_tiff(
             parsed.uncertainty,
             np.asarray(found.uncertainty),

@@ -17,11 +17,9 @@ from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine.losses import IGNORED
 from napari_mmtseg.engine.votes import majority
 from napari_mmtseg.methods import NetworkMethod
+from napari_mmtseg.methods.networks import MAX_REDUCTION
 
-_WORKING_PIXELS = 65_536
-_WORKING_PIXELS_OF_CROPS = 1_000_000
 _WORKING_VOXELS = 8_000_000
-_MAX_REDUCTION = 8
 _SURVEYED_PIXELS = 262_144
 _SURVEYED_SIDES = {2: 64, 3: 16}
 
@@ -87,9 +85,7 @@ def reduction_for(sample: Sample, method: NetworkMethod) -> tuple[int, ...]:
     if len(shape) == 3:
         factor = _reduction_of_volume(shape, sample.spacing or (1.0,) * 3, method)
     else:
-        aim = _WORKING_PIXELS_OF_CROPS if method.crop_px else _WORKING_PIXELS
-        wanted = round(math.sqrt(math.prod(shape) / aim))
-        factor = (method.reduction or min(_MAX_REDUCTION, wanted),) * 2
+        factor = (method.reduction_of(math.prod(shape)),) * 2
     return tuple(max(1, min(f, n // 2)) for f, n in zip(factor, shape, strict=True))
 
 
@@ -102,7 +98,7 @@ def _reduction_of_volume(
     factor = [1, 1, 1]
     while math.prod(shape) / math.prod(factor) > _WORKING_VOXELS:
         pairs = zip(factor, spacing, strict=True)
-        size = [n * s if n < _MAX_REDUCTION else math.inf for n, s in pairs]
+        size = [n * s if n < MAX_REDUCTION else math.inf for n, s in pairs]
         if min(size) == math.inf:
             break
         for axis in range(3):

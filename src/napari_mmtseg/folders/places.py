@@ -17,13 +17,17 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
+from napari_mmtseg import cluster
 from napari_mmtseg.engine.threads import use_threads
 from napari_mmtseg.folders.work import Outcome, Task, do, failed
 from napari_mmtseg.model import Model
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 TICK_SECONDS = 0.3
 """So often a run gives word while nothing happens, so that it can be stopped."""
@@ -86,6 +90,33 @@ class Processes:
     def _pool(self, count: int, model: Model | None) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # forked threads of PyTorch hang
         return ProcessPoolExecutor(count, context, initializer=_begin, initargs=(model,))
+
+
+class Cluster:
+    """Do images on the workers of a dask cluster, which see the same disks.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def run(self, tasks: Iterable[Task], model: Model | None) -> Doing:
+        """Do the tasks; those of a worker that is lost are done by another."""
+        tasks = list(tasks)
+        if not tasks:
+            return
+        client = self._client
+        sent = cluster.shared(client, model)
+        at_once = cluster.WAITING_A_THREAD * sum(client.nthreads().values())
+        with cluster.gone(client), client.get_executor(pure=False) as pool:
+            yield from feed(pool, _do_there, tasks, at_once, sent)
+
+
+def _do_there(task: Task, sent: cluster.Sent) -> Outcome:
+    return do(task, sent.value)
 
 
 def default_place(n_tasks: int, *, each: bool = False) -> Place:

@@ -127,6 +127,8 @@ def batch_steps(batch: Batch, place: Place | None = None) -> Batching:
     OSError
         If nothing may be written there.
     """
+    if isinstance(batch.model, str) and batch.model not in ("one", "each"):
+        batch = replace(batch, model=Path(batch.model))
     if not batch.method.trains and batch.model == "one":
         batch = replace(batch, model="each")  # it learns nothing that others could share
     if isinstance(batch.model, str) and batch.model == "each" and batch.n_labels is not None:
@@ -144,10 +146,11 @@ def batch_steps(batch: Batch, place: Place | None = None) -> Batching:
         ) from error
     with ExitStack() as held:
         held.enter_context(only_writer(folder / NAME))
-        model, made_with = yield from _model(batch, sources, folder)
+        model, made_with, pixel_um = yield from _model(batch, sources, folder)
         manner = Manner(
             method=batch.method if model is None else model.method,
             made_with=made_with,
+            pixel_um=pixel_um,
             n_labels=batch.n_labels,
             axes=batch.axes,
             spacing=batch.spacing,
@@ -188,8 +191,13 @@ def batch_steps(batch: Batch, place: Place | None = None) -> Batching:
 
 def _model(
     batch: Batch, sources: list[Source], folder: Path
-) -> Generator[Step, bool | None, tuple[Model | None, dict[str, Any]]]:
-    """Load or train the model, and tell what results depend on; refuse a folder of other ones."""
+) -> Generator[Step, bool | None, tuple[Model | None, dict[str, Any], float | None]]:
+    """Load or train the model; refuse a folder of other results.
+
+    Returns
+    -------
+    model, what results depend on, and how wide the pixels trained on are in µm.
+    """
     given = isinstance(batch.model, Path)
     model = load(batch.model) if isinstance(batch.model, Path) else None
     wanted: dict[str, Any] = {
@@ -212,7 +220,7 @@ def _model(
         )
     if given or batch.model == "each":
         _write(about, {"wanted": wanted})
-        return model, wanted
+        return model, wanted, None
     file = folder / f"{NAME}.safetensors"
     if known is not None and not differs and file.exists():
         model = load(file)
@@ -229,8 +237,10 @@ def _model(
         )
         model.save(file, overwrite=batch.overwrite or known is not None)
         on = [str(one.path) for one in chosen]
-        _write(about, {"wanted": wanted, "model": digest_of(model), "trained_on": on})
-    return model, wanted | {"model": digest_of(model)}
+        known = {"wanted": wanted, "model": digest_of(model), "trained_on": on}
+        known["pixel_um"] = chosen[0].pixel_um.get("X")
+        _write(about, known)
+    return model, wanted | {"model": digest_of(model)}, known.get("pixel_um")
 
 
 def digest_of(model: Model) -> str:

@@ -31,6 +31,7 @@ from napari_mmtseg.words import words_for
 State = Literal["waiting", "working", "done", "kept", "failed", "left"]
 """Of an image: kept is what an earlier run has done, left what a stopped run did not reach."""
 
+_ALIKE = 1.25
 _NOT_MEASURED = {"label", "frame", "plane", "z", "y", "x", "orientation", "touches_border"}
 
 
@@ -42,6 +43,8 @@ class Manner:
     """Of the model, or what each image is trained with."""
     made_with: Mapping[str, Any]
     """What the results depend on beside the images; JSON."""
+    pixel_um: float | None = None
+    """How wide the pixels are that the model was trained on, where that is known."""
     n_labels: int | None = None
     axes: str | None = None
     spacing: tuple[float, ...] | None = None
@@ -164,7 +167,8 @@ def _do(task: Task, model: Model | None, start: float, said: list[Any]) -> dict[
     content = b"" if store else tiff_of(labels, axes, file.pixel_um)
     replace = found.what == "replace"
     row["seconds"] = round(time.perf_counter() - start, 3)
-    row["notes"] = " ".join(dict.fromkeys([*file.notes, *(str(one.message) for one in said)]))
+    notes = [*file.notes, *_other_size(file, manner), *(str(one.message) for one in said)]
+    row["notes"] = " ".join(dict.fromkeys(notes))
     source.record.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "made_with": manner.made_with,
@@ -193,6 +197,14 @@ def _labels(pixels: Any, file: ImageFile, manner: Manner, model: Model | None) -
     if model is not None:
         return model.predict(pixels, axes=axes, spacing=spacing, n_labels=manner.n_labels)
     return segment(pixels, manner.method, axes=axes, spacing=spacing)
+
+
+def _other_size(file: ImageFile, manner: Manner) -> list[str]:
+    """Tell if pixels are wider or narrower than those trained on."""
+    own, known = file.pixel_um.get("X"), manner.pixel_um
+    if not own or not known or 1 / _ALIKE < own / known < _ALIKE:
+        return []
+    return [f"Its pixels are {own:.3g} µm wide, those trained on {known:.3g} µm."]
 
 
 def _row(file: ImageFile, manner: Manner) -> dict[str, Any]:

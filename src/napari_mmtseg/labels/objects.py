@@ -13,10 +13,12 @@ from napari_mmtseg.labels.parting import BLUR, by_distance, depth, parted, smoot
 from napari_mmtseg.labels.shapes import size_of
 from napari_mmtseg.labels.specks import without_specks
 
-_SMOOTH = 0.06
+_SMOOTH = 0.045
 """Smoothing of the outline, as a share of the diameter."""
 _LEAST_SMOOTH = 0.7
-_HALF = 0.5
+_HALF, _HALF_ABSORBED = 0.5, 0.6
+"""How much of an object's contrast is left at its outline. Where objects absorb light, half of the
+optical density is nearer to 0.6 of the step in intensity."""
 _FAINTEST = 0.35
 """Contrast below which nothing is taken in beyond the given outline."""
 _HOLE = 0.5
@@ -30,11 +32,13 @@ def find_objects(
     contrast: NDArray[np.float32],
     diameter: float,
     spacing: tuple[float, ...],
+    *,
+    dark: bool = False,
 ) -> NDArray[np.int32]:
     """Find the objects of a plane or volume.
 
-    The outline is smoothed, drawn on to where the contrast falls to half of each object's own, and
-    its holes are filled; then what touches is parted.
+    The outline is drawn where the contrast falls to half of each object's own, smoothed, and its
+    holes are filled; then what touches is parted.
 
     Parameters
     ----------
@@ -46,6 +50,8 @@ def find_objects(
         Of a typical object, in the units of spacing.
     spacing : tuple of float
         Size of a pixel along each axis.
+    dark : bool
+        Whether objects are darker than the ground.
 
     Returns
     -------
@@ -56,9 +62,9 @@ def find_objects(
     outline = _whole(inside, diameter, spacing)
     if not diameter or not outline.any():
         return np.zeros(inside.shape, np.int32)
-    contrast = ndimage.gaussian_filter(contrast, [1 / one for one in spacing])
-    wider = outline | _to_half(outline, contrast, diameter, spacing)
-    whole = _whole(wider, diameter, spacing)
+    contrast = ndimage.gaussian_filter(contrast, [_LEAST_SMOOTH / one for one in spacing])
+    half = _to_half(outline, contrast, diameter, spacing, _HALF_ABSORBED if dark else _HALF)
+    whole = _whole(half, diameter, spacing)
     found = parted(whole, contrast, diameter, spacing)
     smallest = max(_SPECK * size_of(diameter, inside.ndim) / math.prod(spacing), _SPECK_PX)
     kept = np.bincount(found.ravel()) >= smallest
@@ -74,15 +80,15 @@ def _whole(
 ) -> NDArray[np.bool_]:
     """Smooth the outline, and fill the holes that no object has."""
     sigma = max(_SMOOTH * diameter, _LEAST_SMOOTH)
-    smooth = smoothed(inside, sigma, spacing)
-    holes, count = ndimage.label(~smooth)
+    outline = smoothed(inside, sigma, spacing)
+    holes, count = ndimage.label(~outline)
     closed = np.bincount(holes.ravel(), minlength=count + 1) * math.prod(spacing)
     filled = closed <= _HOLE * size_of(diameter, inside.ndim)
     for axis in (-2, -1):  # what reaches the edge of the image is open
         for end in (0, -1):
             filled[np.take(holes, end, axis)] = False
     filled[0] = False
-    whole: NDArray[np.bool_] = smooth | filled[holes]
+    whole: NDArray[np.bool_] = outline | filled[holes]
     return whole
 
 
@@ -91,14 +97,15 @@ def _to_half(
     contrast: NDArray[np.float32],
     diameter: float,
     spacing: tuple[float, ...],
+    half: float,
 ) -> NDArray[np.bool_]:
-    """Draw each object on to where the contrast is half of its own, since faint ones are cut."""
+    """Draw each object to where the contrast is half of its own, since faint ones are cut."""
     parts = by_distance(depth(inside, spacing), inside, BLUR * diameter, spacing)
     count = int(parts.max(initial=0))
     if not count:
         return inside
-    zones = watershed(-contrast, parts, mask=contrast > _FAINTEST)
+    zones = watershed(-contrast, parts, mask=inside | (contrast > _FAINTEST))
     own = np.asarray(ndimage.median(contrast, parts, np.arange(1, count + 1)))
-    least = np.append(np.inf, _HALF * own).astype(np.float32)
-    wider: NDArray[np.bool_] = contrast > least[zones]
-    return wider
+    least = np.append(np.inf, half * own).astype(np.float32)
+    found: NDArray[np.bool_] = contrast > least[zones]
+    return found

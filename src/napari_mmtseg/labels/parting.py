@@ -9,19 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.feature import peak_local_max
+from skimage.measure import label
 from skimage.segmentation import relabel_sequential, watershed
 
-from napari_mmtseg.labels.shapes import diameter_of, size_of, sizes_and_roundness, weighted_median
+from napari_mmtseg.labels.joining import joined
+from napari_mmtseg.labels.shapes import diameter_of, sizes_and_roundness, weighted_median
 
 BLUR = 0.1
 """Smoothing of the distance to the edge that suits most objects, as a share of the diameter."""
-_BLURS = (0.06, BLUR, 0.15)
-"""The same for proposals, from many parts to few."""
-_BRIGHTNESS_BLUR = 0.2
+_FINE_BLUR = 0.06
+"""The same for parts that are too many rather than too few."""
+_BRIGHTNESS_BLUR = 0.1
 _BRIGHTEST = 1.2
-_A_PART_MORE = 0.02
-"""How much rounder the parts must be for each part more, where a diameter's size is parted."""
-_OTHER_SIZE = 0.15
 _AT_ONCE = 2
 _ROUND = 0.9
 _OUTLINES = (1.0, 2.0, 4.0)
@@ -34,10 +33,10 @@ def parted(
     diameter: float,
     spacing: tuple[float, ...],
 ) -> NDArray[np.int32]:
-    """Part what touches: for each connected piece, the proposal with the roundest parts wins.
+    """Part what touches: too finely at first, then the parts are joined that make round objects.
 
-    The proposals are watersheds of the smoothed distance to the edge, at several scales, and of
-    the smoothed brightness.
+    Borders between parts are those of two watersheds: of the distance to the edge, for necks, and
+    of the brightness, for valleys.
 
     Parameters
     ----------
@@ -55,20 +54,9 @@ def parted(
     int32 array
         Objects numbered from 1; 0 is ground.
     """
-    pieces, count = ndimage.label(inside)
-    best = np.full(count + 1, -np.inf)
-    found = np.zeros(inside.shape, np.int32)
-    last = 0
-    for proposal in _proposals(inside, contrast, diameter, spacing):
-        score = _scores(proposal, pieces, count, diameter, spacing)
-        better = score > best
-        best[better] = score[better]
-        found[better[pieces]] = proposal[better[pieces]] + last
-        last += int(proposal.max(initial=0))
-    whole = np.isneginf(best)  # too near to a larger piece for a peak of its own
-    alone = whole[pieces] & inside
-    found[alone] = pieces[alone] + last
-    numbered: NDArray[np.int32] = relabel_sequential(found)[0]
+    numbered: NDArray[np.int32] = relabel_sequential(
+        joined(_finely(inside, contrast, diameter, spacing), diameter, spacing)
+    )[0]
     return numbered
 
 
@@ -140,13 +128,13 @@ def _look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen:
     return Seen(diameter, sizes, roundness)
 
 
-def _proposals(
+def _finely(
     inside: NDArray[np.bool_],
     contrast: NDArray[np.float32],
     diameter: float,
     spacing: tuple[float, ...],
-) -> list[NDArray[np.int32]]:
-    distance = depth(inside, spacing)
+) -> NDArray[np.int32]:
+    """Part objects wherever there is a neck or a valley: connected, numbered without gaps."""
 
     def by_brightness(blur: float) -> NDArray[np.int32]:
         bright = np.clip(contrast, 0, _BRIGHTEST) * inside
@@ -154,11 +142,16 @@ def _proposals(
         return _watershed(height, inside, blur / min(spacing))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:  # SciPy and scikit-image let other threads run
-        asked = [
-            pool.submit(by_distance, distance, inside, blur * diameter, spacing) for blur in _BLURS
-        ]
-        asked.append(pool.submit(by_brightness, _BRIGHTNESS_BLUR * diameter))
-        return [one.result() for one in asked]
+        near = pool.submit(
+            by_distance, depth(inside, spacing), inside, _FINE_BLUR * diameter, spacing
+        )
+        bright = pool.submit(by_brightness, _BRIGHTNESS_BLUR * diameter)
+        necks, valleys = near.result(), bright.result()
+    # A piece too near to a larger one for a peak of its own has number 0 in one or both.
+    codes = necks * (np.int64(valleys.max(initial=0)) + 1) + valleys
+    codes[~inside] = -1
+    parts: NDArray[np.int32] = label(codes, background=-1, connectivity=1).astype(np.int32)
+    return parts
 
 
 def _watershed(
@@ -174,29 +167,3 @@ def _watershed(
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     parts: NDArray[np.int32] = watershed(-height, seeds, mask=inside)
     return parts
-
-
-def _scores(
-    proposal: NDArray[np.int32],
-    pieces: NDArray[np.int32],
-    count: int,
-    diameter: float,
-    spacing: tuple[float, ...],
-) -> NDArray[np.float64]:
-    """Return how round and how alike in size the parts of each piece are, less what they cost."""
-    sizes, roundness = sizes_and_roundness(proposal, spacing)
-    score = np.full(count + 1, -np.inf)
-    if not len(sizes):
-        return score
-    piece = np.zeros(len(sizes) + 1, np.int64)
-    piece[proposal.ravel()] = pieces.ravel()
-    n = proposal.ndim
-    other = np.log(np.maximum(diameter_of(sizes, n), 1e-9) / diameter)
-    worth = roundness * np.exp(-_OTHER_SIZE * other**2)
-    total = np.bincount(piece[1:], sizes, count + 1)
-    some = total > 0
-    parts = np.bincount(piece[1:], minlength=count + 1)
-    cost = _A_PART_MORE * (parts - 1) * size_of(diameter, n)
-    gain = np.bincount(piece[1:], sizes * worth, count + 1) - cost
-    score[some] = gain[some] / total[some]
-    return score

@@ -3,9 +3,67 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+
+class Moments(NamedTuple):
+    """What adds up when parts are joined: pixels, and the sums of places and of their products."""
+
+    pixels: NDArray[np.float64]  # (N,)
+    sums: NDArray[np.float64]  # (N, n)
+    products: NDArray[np.float64]  # (N, n, n)
+    spacing: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of axes."""
+        return len(self.spacing)
+
+    def of(self, which: NDArray[np.int64]) -> Moments:
+        """Return those of some parts."""
+        return Moments(self.pixels[which], self.sums[which], self.products[which], self.spacing)
+
+    def with_those_of(self, other: Moments) -> Moments:
+        """Return those of each part joined to one of as many others."""
+        return Moments(
+            self.pixels + other.pixels,
+            self.sums + other.sums,
+            self.products + other.products,
+            self.spacing,
+        )
+
+    def sizes_and_roundness(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return size and roundness of each part, as the function of this name does."""
+        pixels = np.maximum(self.pixels, 1)
+        means = self.sums / pixels[:, None]
+        moments = self.products / pixels[:, None, None] - means[:, :, None] * means[:, None, :]
+        moments += np.diag(np.square(self.spacing)) / 12  # a pixel is a square, not a point
+        sizes = self.pixels * math.prod(self.spacing)
+        ball = 4 * np.pi if self.n == 2 else 4 / 3 * np.pi * 5**1.5
+        spread = np.sqrt(np.maximum(np.linalg.det(moments), 1e-300))
+        roundness: NDArray[np.float64] = np.minimum(1, sizes / (ball * spread))
+        return sizes, roundness
+
+
+def moments_of(labels: NDArray[np.int32], spacing: tuple[float, ...]) -> Moments:
+    """Measure the objects of a label image, numbered from 1 without gaps."""
+    flat = np.flatnonzero(labels)
+    own = labels.ravel()[flat]
+    count, n = int(own.max(initial=0)), labels.ndim
+    places = zip(np.unravel_index(flat, labels.shape), spacing, strict=True)
+    at = [place * size for place, size in places]
+    sums = np.empty((count, n))
+    products = np.empty((count, n, n))
+    for i in range(n):
+        sums[:, i] = np.bincount(own, at[i], count + 1)[1:]
+        for j in range(i, n):
+            product = np.bincount(own, at[i] * at[j], count + 1)[1:]
+            products[:, i, j] = products[:, j, i] = product
+    pixels = np.bincount(own, minlength=count + 1)[1:].astype(np.float64)
+    return Moments(pixels, sums, products, spacing)
 
 
 def sizes_and_roundness(
@@ -28,24 +86,7 @@ def sizes_and_roundness(
         Size over that of the ellipse or ellipsoid with the same second moments, 0 to 1: no shape
         of this size has smaller moments than an ellipse, so that necks and dents lower it.
     """
-    flat = np.flatnonzero(labels)
-    own = labels.ravel()[flat]
-    count, n = int(own.max(initial=0)), labels.ndim
-    places = zip(np.unravel_index(flat, labels.shape), spacing, strict=True)
-    at = [place * size for place, size in places]
-    pixels = np.bincount(own, minlength=count + 1)[1:]
-    means = [np.bincount(own, one, count + 1)[1:] / np.maximum(pixels, 1) for one in at]
-    moments = np.empty((count, n, n))
-    for i in range(n):
-        for j in range(i, n):
-            product = np.bincount(own, at[i] * at[j], count + 1)[1:] / np.maximum(pixels, 1)
-            moments[:, i, j] = moments[:, j, i] = product - means[i] * means[j]
-        moments[:, i, i] += spacing[i] ** 2 / 12  # a pixel is a square, not a point
-    sizes = pixels.astype(np.float64) * math.prod(spacing)
-    ball = 4 * np.pi if n == 2 else 4 / 3 * np.pi * 5**1.5
-    spread = np.sqrt(np.maximum(np.linalg.det(moments), 1e-300))
-    roundness: NDArray[np.float64] = np.minimum(1, sizes / (ball * spread))
-    return sizes, roundness
+    return moments_of(labels, spacing).sizes_and_roundness()
 
 
 def diameter_of(size: ArrayLike, n: int) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,12 +11,21 @@ from napari_mmtseg.methods.learning import LearningMethod
 from napari_mmtseg.methods.refining import SpatialMethod
 from napari_mmtseg.settings import changed, setting
 
+MAX_REDUCTION = 8
+_WORKING_PIXELS = 65_536
+_WORKING_PIXELS_OF_CROPS = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkMethod(LearningMethod, SpatialMethod):
     """What the methods that start from many labels and lose some of them have in common."""
 
     takes_scribbles: ClassVar[bool] = True
+
+    def reduction_of(self, pixels: int) -> int:
+        """Return the working reduction a side of planes of so many pixels."""
+        aim = _WORKING_PIXELS_OF_CROPS if self.crop_px else _WORKING_PIXELS
+        return self.reduction or min(MAX_REDUCTION, round(math.sqrt(pixels / aim)))
 
     n_labels: int = setting(
         0,

@@ -47,6 +47,12 @@ class RefinedMethod(SeededMethod):
         zero="measured",
         group="basic",
     )
+    over_time: Literal["apart", "linked"] = setting(
+        "apart",
+        "Over time",
+        "Of objects in a time series. apart: each frame has its own. linked: an object keeps its "
+        "number in the next frame, if it overlaps itself there (IoU of 0.2 or more).",
+    )
     vote_border: float = setting(
         0.0,
         "Weakest border",
