@@ -42,7 +42,7 @@ def test_labels_follow_the_strokes_in_the_plane_in_view(viewer, qtbot, widget, s
     assert "second class" in widget.status.text()
     paint(viewer, 2, [(1, 20, c) for c in range(40, 55, 3)])
     qtbot.waitUntil(lambda: "Learned 2 classes" in widget.status.text(), timeout=SECONDS)
-    shown = viewer.layers["cells Taught"]
+    shown = viewer.layers["cells · Taught classes"]
     expected = np.where(np.arange(60) < 30, 1, 2)
     assert (np.asarray(shown.data[1]) == expected).mean() > 0.95
     assert not np.asarray(shown.data[0]).any(), "other planes are left until they are looked at"
@@ -59,8 +59,8 @@ def test_labels_follow_the_strokes_in_the_plane_in_view(viewer, qtbot, widget, s
     assert "a stroke helps most" in widget.status.text()
 
     widget.all_button.click()
-    qtbot.waitUntil(lambda: "cells Taught everything" in viewer.layers, timeout=SECONDS)
-    every = viewer.layers["cells Taught everything"].data
+    qtbot.waitUntil(lambda: "cells · Taught classes everything" in viewer.layers, timeout=SECONDS)
+    every = viewer.layers["cells · Taught classes everything"].data
     np.testing.assert_array_equal(every, widget.model.predict(stack, axes="ZYX"))
     widget.save_model(tmp_path / "taught.safetensors")
     again = load(tmp_path / "taught.safetensors")
@@ -74,7 +74,7 @@ def test_a_layer_of_ground_truth_teaches(viewer, qtbot, widget, stack):
     widget.truth.setChecked(True)
     widget.strokes.setCurrentText("truth")
     qtbot.waitUntil(lambda: "Learned 2 classes" in widget.status.text(), timeout=SECONDS)
-    plane = np.asarray(viewer.layers["cells Taught"].data[widget._plane()])
+    plane = np.asarray(viewer.layers["cells · Taught classes"].data[widget._plane()])
     assert (plane == np.where(np.arange(60) < 30, 1, 2)).mean() > 0.95
 
 
