@@ -21,6 +21,8 @@ _HALF, _HALF_ABSORBED = 0.5, 0.6
 optical density is nearer to 0.6 of the step in intensity."""
 _FAINTEST = 0.35
 """Contrast below which nothing is taken in beyond the given outline."""
+_NOISE = 0.1
+"""Contrast that an object must have itself: a label holds bits of the ground as well."""
 _HOLE = 0.5
 _SPECK = 0.03
 """Sizes of the largest hole that is filled and the smallest object, as shares of a typical one."""
@@ -106,6 +108,6 @@ def _to_half(
         return inside
     zones = watershed(-contrast, parts, mask=inside | (contrast > _FAINTEST))
     own = np.asarray(ndimage.median(contrast, parts, np.arange(1, count + 1)))
-    least = np.append(np.inf, half * own).astype(np.float32)
+    least = np.append(np.inf, np.where(own > _NOISE, half * own, np.inf)).astype(np.float32)
     found: NDArray[np.bool_] = contrast > least[zones]
     return found
