@@ -49,7 +49,7 @@ def test_a_pixel_of_a_stack_is_meant_in_its_own_plane_and_frame(spots):
     model = train(series, replace(NUCLEI, n_labels=3), axes="TYX")
     told = model.with_objects(series, (2, *DARK[0]), axes="TYX")
     found = told.predict(series, axes="TYX")
-    assert sorted(at(found[2], DARK)) == [1, 2, 3]
+    assert len({*at(found[2], DARK)} - {0}) == 3
     assert not found[:2].any()
 
 
