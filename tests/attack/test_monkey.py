@@ -26,13 +26,15 @@ from qtpy.QtWidgets import (
 from napari_mmtseg._napari import process, widgets
 from napari_mmtseg._napari.compare import CompareWidget
 from napari_mmtseg._napari.correct import CorrectWidget
+from napari_mmtseg._napari.folders import FoldersWidget
 from napari_mmtseg._napari.group import GroupWidget
 from napari_mmtseg._napari.measure import MeasureWidget
+from napari_mmtseg._napari.teach import TeachWidget
 from napari_mmtseg.methods import METHODS
 
 SEED = int(os.environ.get("MMTSEG_SEED", "0"))
 WIDGETS = [getattr(widgets, f"{name}Widget") for name in METHODS]
-WIDGETS += [CompareWidget, GroupWidget, MeasureWidget, CorrectWidget]
+WIDGETS += [CompareWidget, GroupWidget, MeasureWidget, CorrectWidget, FoldersWidget, TeachWidget]
 OPEN, LAYERS = 2, 6  # at most
 OURS = ("(_post)", "(_listen)", "(_wait)", "(_work)")  # threads
 
@@ -64,9 +66,9 @@ class Monkey:
         name()
         QApplication.processEvents()
 
-    def open(self):
+    def open(self, cls=None):
         if len(self.docks) < OPEN:
-            cls = self.random.choice(WIDGETS)
+            cls = cls or self.random.choice(WIDGETS)
             self.did.append(cls.__name__)
             widget = cls(self.viewer)
             dock = self.viewer.window.add_dock_widget(
@@ -205,6 +207,7 @@ def test_random_actions_end_in_no_error_and_leave_nothing_behind(
     before = callbacks(viewer)
     monkey = Monkey(viewer, SEED)
     with qtbot.capture_exceptions() as raised:
+        monkey.open(WIDGETS[0])
         for _ in range(attacks(40, 2000)):
             monkey.act()
             if raised or errors:

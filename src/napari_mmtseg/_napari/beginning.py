@@ -58,6 +58,8 @@ class Run(NamedTuple):
     def record(self, method: Method, seconds: float, stopped: int | None) -> dict[str, Any]:
         """Record how the result was made, stopped after so many iterations perhaps."""
         origin, axes = self.origin, self.source_axes
+        if type(method) is not type(origin.method):
+            method = origin.method  # strokes teach: the model is of another method than the run
         more = self.how | {"stopped": stopped, "place": place_of(self.placed)}
         more["spacing"] = None if origin.spacing is None else list(origin.spacing)
         return record_of(method, origin.layers, axes, seconds, **more)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from napari_mmtseg.methods import METHODS
+from napari_mmtseg.methods import method_from_dict
 
 Record = Mapping[str, Any]
 """How a result was made; see `recording.record_of`."""
@@ -197,7 +197,7 @@ def _where(record: Record) -> str:
 
 
 def _method(settings: Mapping[str, Any]) -> str:
-    cls = METHODS[settings["method"]]
+    cls = type(method_from_dict(settings))
     changed = [one.name for one in cls.settings() if settings[one.name] != one.default]
     return f"{cls.__name__}({', '.join(f'{name}={settings[name]!r}' for name in changed)})"
 
