@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -127,9 +127,11 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         networks.append(with_weights(make, named, dtype).to(device))
         networks[-1].fuse()
 
-    def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def voters(
+        pixels: Tensor, tile: Tile, grid: tuple[int, ...]
+    ) -> tuple[Iterator[Tensor], Tensor]:
         seen = with_margin(pixels, networks[0].margin)
-        return torch.stack([shares(one, seen, clusters, grid) for one in networks]), pixels[0]
+        return (shares(one, seen, clusters, grid) for one in networks), pixels[0]
 
     def smaller(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return pooled_grid(torch.from_numpy(pixels), factor).numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -25,9 +25,9 @@ _TILE_VALUES = 2**26
 _REGIONS_SEEN = 32
 """Votes beyond a tile that its regions are found in; borders look no further."""
 
-Voters = Callable[[Tensor, Tile, tuple[int, ...]], tuple[Tensor, Tensor]]
-"""Of pixels (1, C, *spatial), where they lie, and a reduction along each axis: the probabilities
-(V, K, *smaller) of V voters for K clusters, averaged so (`pooled_grid`), and the pixels
+Voters = Callable[[Tensor, Tile, tuple[int, ...]], tuple[Iterable[Tensor], Tensor]]
+"""Of pixels (1, C, *spatial), where they lie, and a reduction along each axis: of each voter, in
+turn, the probabilities (K, *smaller) of K clusters, averaged so (`pooled_grid`), and the pixels
 (C, *spatial) at the resolution that the probabilities had before."""
 
 
@@ -94,16 +94,20 @@ def predictor(
         label_of: NDArray[np.int64] | None = None,
         draft: Draft | None = None,
     ) -> Prediction:
-        found, small = voters(torch.from_numpy(pixels).to(device, dtype)[None], tile, grid)
+        each, small = voters(torch.from_numpy(pixels).to(device, dtype)[None], tile, grid)
         coarser = tuple(f * r for f, r in zip(factor, grid, strict=True))
         inner = tuple(
             slice(one.start // r, -(-one.stop // r))
             for one, r in zip(tile.inner, grid, strict=True)
         )
         place = tile._replace(inner=inner)
-        if draft is not None and (method.vote_border or any(radius)):
-            seen, shape, own = _looked_at(place, coarser, tuple(found.shape[2:]))
-            draft(decide(found.mean(0)[:, *seen], coarser, shape)[own])
+        votes: list[Tensor] = []
+        for one in each:
+            if draft is not None and not votes and (method.vote_border or any(radius)):
+                seen, shape, own = _looked_at(place, coarser, tuple(one.shape[1:]))
+                draft(decide(one[:, *seen], coarser, shape)[own])  # others would take their time
+            votes.append(one)
+        found = torch.stack(votes)
         result = refined(
             found,
             small,
