@@ -201,3 +201,11 @@ def test_a_shortcut_runs_while_the_widget_has_the_focus(viewer, widget, gray):
     assert "Ctrl+Return" in widget.panel.run_button.toolTip()
     shortcut.activated.emit()
     assert wanted == [1]
+
+
+def test_a_long_message_is_shown_whole(viewer, widget):
+    viewer.window.resize(1280, 600)
+    widget.panel.say("Done: a sentence of many words about all that was found. " * 4)
+    QApplication.processEvents()
+    status = widget.panel.status
+    assert status.height() >= status.heightForWidth(status.width()) > 40

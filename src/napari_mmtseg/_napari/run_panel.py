@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_mmtseg._napari.loss_curve import LossCurve
 from napari_mmtseg._napari.process import TrainingProcess
+from napari_mmtseg._napari.sentence import Sentence
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Note, Preview, Progress, Stop
 
@@ -75,8 +76,7 @@ class RunPanel(QWidget):
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
         self.progress.setFixedHeight(8)
-        self.status = QLabel()
-        self.status.setWordWrap(True)
+        self.status = Sentence()
         self.curve = LossCurve()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
