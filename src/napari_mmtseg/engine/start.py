@@ -236,8 +236,7 @@ def _centres(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if len(values) <= k:
         centres, variance = values[np.arange(k) % len(values)], 0.0
     else:
-        first = _divided(values, counts, k)
-        found = fit(Clustering(k, init=first, n_init=1), values, counts)
+        found = fit(Clustering(k, n_init=1, random_state=0), values, counts)
         centres = found.cluster_centers_
         variance = found.inertia_ / counts.sum() / values.shape[1]
     return torch.from_numpy(centres).to(rows), torch.tensor(max(variance, 1e-6)).to(rows)
@@ -263,34 +262,6 @@ def _gathered(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     values = np.stack(sums, 1) / counts[:, None]
     order = np.lexsort(cells[first].T)
     return values[order], counts[order]
-
-
-def _divided(values: NDArray[np.float64], counts: NDArray[np.int64], k: int) -> NDArray[np.float64]:
-    """Divide rows into k parts, and return their means (k, F).
-
-    The part with the largest sum of squares is cut at its mean, across its principal axis.
-
-    References
-    ----------
-    Su and Dy, "In search of deterministic methods for initializing k-means and Gaussian mixture
-    clustering", Intelligent Data Analysis 11, 2007.
-    """
-
-    def measured(part: NDArray[np.intp]) -> tuple[float, NDArray[np.intp], NDArray[np.float64]]:
-        weight = counts[part].astype(np.float64)
-        mean = weight @ values[part] / weight.sum()
-        apart = values[part] - mean
-        return float((weight * (apart * apart).sum(1)).sum()), part, mean
-
-    parts = [measured(np.arange(len(values)))]
-    while len(parts) < k:
-        parts.sort(key=lambda one: one[0])
-        _, part, mean = parts.pop()
-        apart = values[part] - mean
-        _, vectors = np.linalg.eigh((apart.T * counts[part]) @ apart)
-        beyond = apart @ vectors[:, -1] > 0
-        parts += [measured(part[beyond]), measured(part[~beyond])]
-    return np.stack([mean for _, _, mean in parts])
 
 
 def _bias(layer: Convolution | Norm) -> Tensor:
