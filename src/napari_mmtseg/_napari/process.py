@@ -54,7 +54,8 @@ class TrainingProcess(QObject):
         # Ends the child when this object goes, in whichever way: deleted, collected, at exit.
         self._open: list[_Child] = []
         cleanup = weakref.finalize(self, _kill_all, self._open)
-        self.destroyed.connect(lambda: cleanup())
+        # A lambda would go with this object when Python collects both, and Qt call what is no more.
+        self.destroyed.connect(cleanup)
 
     @property
     def busy(self) -> bool:
