@@ -10,7 +10,6 @@ import random
 import threading
 
 import numpy as np
-import pytest
 from napari.utils.notifications import ErrorNotification, notification_manager
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -183,10 +182,6 @@ def callbacks(viewer):
     return [len(event.callbacks) for event in events]
 
 
-@pytest.mark.skipif(
-    "MMTSEG_ATTACK" not in os.environ,
-    reason="a part of the long form: Qt crashes now and then while Python collects its objects",
-)
 def test_random_actions_end_in_no_error_and_leave_nothing_behind(
     make_napari_viewer, qtbot, monkeypatch, attacks
 ):
