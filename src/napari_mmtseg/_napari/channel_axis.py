@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -71,13 +71,7 @@ def laid_out(found: Segmentation, axes: str) -> Segmentation:
     at = laid(axes).find("C")
     if at < 0:
         return found
-    return replace(
-        found,
-        clusters=widened(found.clusters, axes),
-        uncertainty=None if found.uncertainty is None else widened(found.uncertainty, axes),
-        objects=None if found.objects is None else widened(found.objects, axes),
-        frame_axes=tuple(axis + (axis >= at) for axis in found.frame_axes),
-    )
+    return _changed(found, axes, widened, [axis + (axis >= at) for axis in found.frame_axes])
 
 
 def taken_in(found: Segmentation, axes: str) -> Segmentation:
@@ -85,10 +79,14 @@ def taken_in(found: Segmentation, axes: str) -> Segmentation:
     at = laid(axes).find("C")
     if at < 0:
         return found
-    return replace(
-        found,
-        clusters=narrowed(found.clusters, axes),
-        uncertainty=None if found.uncertainty is None else narrowed(found.uncertainty, axes),
-        objects=None if found.objects is None else narrowed(found.objects, axes),
-        frame_axes=tuple(axis - (axis > at) for axis in found.frame_axes),
-    )
+    return _changed(found, axes, narrowed, [axis - (axis > at) for axis in found.frame_axes])
+
+
+def _changed(
+    found: Segmentation, axes: str, change: Callable[[Any, str], Any], frame_axes: Sequence[int]
+) -> Segmentation:
+    arrays = {name: getattr(found, name) for name in ("clusters", "uncertainty", "objects")}
+    changed: dict[str, Any] = {
+        name: None if one is None else change(one, axes) for name, one in arrays.items()
+    }
+    return replace(found, frame_axes=tuple(frame_axes), **changed)
