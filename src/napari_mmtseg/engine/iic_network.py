@@ -120,7 +120,7 @@ class SegmentationNetwork(nn.Module):
 
 def factor_of(method: IIC, spacing: Sequence[float]) -> tuple[int, ...]:
     """Return the pooling along each axis: less where pixels are larger."""
-    return tuple(max(1, round(method.pooling / size)) for size in spacing)
+    return tuple(max(1, round(method.pooling / max(1, size))) for size in spacing)
 
 
 def build(
