@@ -76,10 +76,14 @@ class Labeller:
         least = int(getattr(model.method, "smallest_px", 0))
         self._least_px = least if math.prod(factor) < least else 0  # a vote alone is no speck
 
-    def tiles(self, frames: Frames) -> Iterator[tuple[int, Region]]:
-        """List the tiles of all frames."""
-        for index in range(len(frames)):
-            for region in grid(frames.frame_shape, self.tile_px):
+    def tiles(self, frames: Frames, first: int = 0) -> Iterator[tuple[int, Region]]:
+        """List the tiles of all frames, from a plane on, that next to it next."""
+        at, z = frames.holding(first)
+        regions = [*grid(frames.frame_shape, self.tile_px)]
+        if frames.volumes:
+            regions.sort(key=lambda region: max(region[0].start - z, z - region[0].stop + 1))
+        for index in sorted(range(len(frames)), key=lambda index: abs(index - at)):
+            for region in regions:
                 yield index, region
 
     def count(self, frames: Frames) -> int:
@@ -157,15 +161,15 @@ class Labeller:
             small.append(self._predictor.reduce(scaled))
         return np.concatenate(small, axis=1), valid
 
-    def find_all(self, frames: Frames, mask: Any = None) -> Generator[Found]:
-        """Find the clusters of all tiles in their order, some of the next ones meanwhile.
+    def find_all(self, frames: Frames, mask: Any = None, first: int = 0) -> Generator[Found]:
+        """Find the clusters of all tiles, a plane's first, some of the next ones meanwhile.
 
         Some of the work on a tile cannot use several processors.
         """
         waiting: deque[Future[Found]] = deque()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             try:
-                for index, tile in self.tiles(frames):
+                for index, tile in self.tiles(frames, first):
                     waiting.append(pool.submit(self.find, frames, index, tile, mask))
                     if len(waiting) > _AT_ONCE:
                         yield waiting.popleft().result()

@@ -40,6 +40,8 @@ class Segmentation:
     """The objects, if the method's output is these; a dask array if the image is lazy."""
     areas_of: Callable[[NDArray[np.int64]], Any] | None = None
     """Gives the areas of a lazy image by the label of each cluster, if the output is these."""
+    complete: bool = True
+    """Whether it came to its end; what was not reached has label 0."""
 
     def labels(self, n_labels: int | None = None) -> Any:
         """Return the labels, merged to n_labels if given; nothing is computed anew.
@@ -75,6 +77,7 @@ def label_steps(
     uncertain: bool = True,
     spacing: Sequence[float] | None = None,
     client: Any = None,
+    first: Callable[[], int] = lambda: 0,
 ) -> Run[Segmentation]:
     """Label an image with a model, one tile a step; a lazy image without any.
 
@@ -95,6 +98,8 @@ def label_steps(
         The voxel's size along Z, Y and X, for objects.
     client : distributed.Client, optional
         Of a cluster that finds the clusters.
+    first : callable
+        Gives the plane that is labelled first, of all along T and Z; those next to it follow.
 
     Raises
     ------
@@ -113,8 +118,9 @@ def label_steps(
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
     total = labeller.count(frames)
     stopped: bool | None = None
+    plane, number = first(), 0
     if client is None:
-        every = labeller.find_all(frames, mask)
+        every = labeller.find_all(frames, mask, plane)
     else:
         every = cluster.find_all(client, labeller, frames, mask)
     with memory.kept(), closing(every):
@@ -126,10 +132,14 @@ def label_steps(
             stopped = yield step
             if stopped:
                 break
-    objects = None
+    objects, complete = None, number == total
     if output_of(model.method) == "objects":
-        objects = yield from object_steps(model, frames, clusters, spacing, whole=not stopped)
-    return Segmentation(clusters, doubt, model.method, frames.frame_axes, model, objects)
+        near = plane if stopped else None
+        objects, found_all = yield from object_steps(model, frames, clusters, spacing, near=near)
+        complete = complete and found_all
+    return Segmentation(
+        clusters, doubt, model.method, frames.frame_axes, model, objects, complete=complete
+    )
 
 
 def labelled(

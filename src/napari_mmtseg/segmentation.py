@@ -31,6 +31,8 @@ R = TypeVar("R")
 _BYTES_A_PIXEL = 350
 """What growing regions takes, as measured on 4096 x 4096 RGB."""
 _MUCH = 1_500_000_000
+_HURRIED = 4
+"""Who stops training waits for labels: so much less is looked at before there are any."""
 
 
 @overload
@@ -248,10 +250,11 @@ def train_steps(
         sent = yield dataclasses.replace(step, snapshot=partial(_then, as_model, step.snapshot))
     model = as_model(learned)
     if not teaches:
-        sizes = survey(model, images, beside.mask)
+        sizes = survey(model, images, beside.mask, share=_HURRIED if sent else 1)
         model = as_model(learned._replace(sizes=sizes)) if sizes.any() else model
     if output_of(method) == "objects":
-        sought = seek_objects(model, images, beside.mask, spacing)
+        share = _HURRIED if sent else 1
+        sought = seek_objects(model, images, beside.mask, spacing, share=share)
         model = dataclasses.replace(model, **sought._asdict())
     return model
 
@@ -265,12 +268,13 @@ def segment_steps(
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     uncertain: bool = True,
+    first: Callable[[], int] = lambda: 0,
 ) -> Run[Segmentation]:
     """Segment step by step: the steps of the training, then one for each tile labelled.
 
     A method that learns no model has the latter alone, and its snapshots are None. Stopping while
     labelling leaves label 0 where it is not reached. What is not `uncertain` goes without the
-    uncertainty, which takes time.
+    uncertainty, which takes time. `first` is as for `label_steps`.
     """
     method = checked(method)
     frames = Frames(image, axes)
@@ -285,7 +289,13 @@ def segment_steps(
     )
     return (
         yield from predict_steps(
-            model, image, axes=axes, spacing=spacing, mask=mask, uncertain=uncertain
+            model,
+            image,
+            axes=axes,
+            spacing=spacing,
+            mask=mask,
+            uncertain=uncertain,
+            first=first,
         )
     )
 
@@ -300,6 +310,7 @@ def predict_steps(
     n_labels: int | None = None,
     uncertain: bool = True,
     client: Any = None,
+    first: Callable[[], int] = lambda: 0,
 ) -> Run[Segmentation]:
     """Label an image with a model step by step, one tile a step; see `Model.predict`."""
     frames = model.frames(image, axes, spacing)
@@ -314,6 +325,7 @@ def predict_steps(
             uncertain=uncertain,
             spacing=spacing,
             client=client,
+            first=first,
         )
     )
 
@@ -340,8 +352,14 @@ def part_steps(
     """
     frames = model.frames(image, axes, spacing)
     check_objects(model.method, frames)
-    objects = yield from object_steps(model, frames, found.clusters, spacing)
-    return dataclasses.replace(found, method=model.method, model=model, objects=objects)
+    objects, complete = yield from object_steps(model, frames, found.clusters, spacing)
+    return dataclasses.replace(
+        found,
+        method=model.method,
+        model=model,
+        objects=objects,
+        complete=found.complete and complete,
+    )
 
 
 def checked(method: Any) -> Method:
@@ -406,7 +424,7 @@ def _region_steps(
     _check_memory(frames, method)
     _, scaling = read_sample([frames], method, beside)
     regions = np.full(frames.shape, -1, np.int32)
-    count = 0
+    count, index = 0, -1
     for index in range(len(frames)):
         pixels, valid = scaling.apply(frames.read(index))
         if beside.mask is not None:
@@ -419,7 +437,8 @@ def _region_steps(
     sizes = np.bincount(regions[regions >= 0], minlength=count)
     number = np.full(count + 1, -1, np.int32)  # the last one is for -1
     number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
-    return Segmentation(number[regions], None, method, frames.frame_axes, None)
+    complete = index + 1 == len(frames)
+    return Segmentation(number[regions], None, method, frames.frame_axes, None, complete=complete)
 
 
 def _check_memory(frames: Frames, method: Method) -> None:
