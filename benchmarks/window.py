@@ -9,6 +9,7 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from statistics import median
 from typing import Any
@@ -43,7 +44,7 @@ def main() -> None:
     elif args.runs:
         _show(waiting.growth(args.runs))
     else:
-        parts = {
+        parts: dict[str, Callable[[], list[waiting.Row]]] = {
             "opening": waiting.opening,
             "running": partial(_running, args.repeats),
             "stopping": waiting.stopping,

@@ -14,6 +14,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_mmtseg import KMeans
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.kept import kept_of
 from napari_mmtseg._napari.labels_table import EYE, NAME, SHARE, number, percent
@@ -22,6 +23,8 @@ from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.worker import Shown
+from napari_mmtseg.labels.legend import Legend
+from napari_mmtseg.labels.palettes import colours_of
 from napari_mmtseg.segmentation import drain, segment_steps
 
 PATIENCE = 20_000
@@ -326,3 +329,40 @@ def test_numbers_are_short():
     shares = [percent(one) for one in (0.5, 0.0342, 0.0001, 0)]
     assert shares == ["50 %", "3.4 %", "< 0.1 %", "0.0 %"]
     assert [number(one) for one in (1234.5, 3.14159, float("nan"))] == ["1,234", "3.14", ""]
+
+
+def test_colours_for_the_colour_blind_are_chosen_beside_the_result(viewer, panel, layer, image):
+    choice = panel.labels.palette_choice
+    base, told = layer.colormap, colours_of("Tol")
+    choice.setCurrentIndex(choice.findData("Tol"))
+    choice.activated.emit(choice.currentIndex())
+    for label in range(1, 6):
+        assert_allclose(np.ravel(layer.get_color(label)), told[label - 1], atol=1e-6)
+    assert_allclose([row.colour for row in rows(panel)], told[:5], atol=1e-6)
+    panel.labels.hide_label(2)
+    assert alpha(layer, 2) == 0
+    assert_allclose(np.ravel(layer.get_color(3)), told[2], atol=1e-6)
+    panel.labels.undo()
+    panel.labels.undo()
+    assert layer.colormap is base
+    assert choice.currentData() == ""
+    panel.labels.redo()
+    assert Legend.from_dict(kept_of(layer).shown.to_dict()).palette == "Tol", "kept"
+    layer.new_colormap(seed=3)
+    assert choice.currentData() == "", "who shuffles wants napari's colours"
+    assert_allclose(rows(panel)[0].colour, np.ravel(layer.get_color(1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("output", ["classes", "areas"])
+def test_new_results_have_the_colours_that_are_preferred(
+    viewer, panel, image, five, qtbot, monkeypatch, output
+):
+    monkeypatch.setattr(preferences, "palette", lambda: "Okabe-Ito")
+    layer = shown_in(viewer, panel, segmented(five, output=output), image)
+    for label in (1, 2):
+        assert_allclose(
+            np.ravel(layer.get_color(label)), colours_of("Okabe-Ito")[label - 1], atol=1e-6
+        )
+    qtbot.waitUntil(lambda: kept_of(layer).counted is not None, timeout=PATIENCE)
+    told = rows(panel)[0].colour if output == "classes" else rows(panel)[0].colours[0]
+    assert_allclose(told, colours_of("Okabe-Ito")[0], atol=1e-6)
