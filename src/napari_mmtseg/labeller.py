@@ -46,6 +46,8 @@ class Found(NamedTuple):
     region: Region
     clusters: Clusters
     uncertainty: NDArray[np.float32] | None
+    voters: tuple[Clusters, Clusters] | None = None
+    """What each of two voters would give alone, if the uncertainty is asked for."""
 
 
 class Labeller:
@@ -135,12 +137,16 @@ class Labeller:
             early = None if draft is None else lambda found: draft(seen(found))
             found, doubt = self._predictor.find(pixels, lies, self._label_of, early)
         clusters = seen(found)
-        if doubt is not None and not there.all():
-            doubt = np.where(there, doubt, np.float32(0))
+        unsure, voters = (None, None) if doubt is None else doubt
+        if unsure is not None and voters is not None and not there.all():
+            unsure = np.where(there, unsure, np.float32(0))
+            for one in voters:
+                one[~there] = -1
         ends = [
             (one.start == 0, one.stop == n) for one, n in zip(tile, frames.frame_shape, strict=True)
         ]
-        return Found(index, tile, without_specks(clusters, self._least_px, ends), doubt)
+        clusters = without_specks(clusters, self._least_px, ends)
+        return Found(index, tile, clusters, unsure, voters)
 
     def _reduced(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Scale pixels (C, *spatial) and reduce them, some rows at a time: they take most memory.
@@ -265,4 +271,5 @@ class Remembering(Labeller):
 
 
 def _bytes(found: Found) -> int:
-    return found.clusters.nbytes + (0 if found.uncertainty is None else found.uncertainty.nbytes)
+    beside = [] if found.uncertainty is None else [found.uncertainty]
+    return sum(one.nbytes for one in (found.clusters, *beside, *(found.voters or ())))

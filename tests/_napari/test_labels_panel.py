@@ -287,13 +287,23 @@ def test_a_result_outlives_the_panel_and_goes_with_its_layer(viewer, panel, laye
     assert held() is None or held().layer is not None, "nothing but the test holds the layer"
 
 
+@pytest.fixture
+def doubted(five):
+    """A result whose second network takes some of label 1 for 2, and some of 2 for 3."""
+    whole = segmented(five)
+    table = whole.model.label_of()
+    cluster = {label: int(np.flatnonzero(table == label)[0]) for label in (1, 2, 3)}
+    first, second = whole.clusters.copy(), whole.clusters.copy()
+    second[:6][first[:6] == cluster[1]] = cluster[2]
+    second[:12][first[:12] == cluster[2]] = cluster[3]
+    doubt = np.where(first != second, np.float32(0.2), np.float32(0.01))
+    return replace(whole, uncertainty=doubt, voters=(first, second))
+
+
 def test_uncertainty_and_disagreement_lie_above_the_labels_when_asked_for(
-    viewer, panel, image, five
+    viewer, panel, image, doubted
 ):
-    doubt = np.zeros(five.shape, np.float32)
-    doubt[:, 5:7], doubt[:, 20:22] = 0.2, 0.04
-    whole = replace(segmented(five), uncertainty=doubt)
-    layer = shown_in(viewer, panel, whole, image)
+    layer = shown_in(viewer, panel, doubted, image)
     assert panel.trust.isVisibleTo(panel)
     assert len(viewer.layers) == 2, "off by default"
     panel.trust.contour_button.click()
@@ -305,24 +315,38 @@ def test_uncertainty_and_disagreement_lie_above_the_labels_when_asked_for(
         f"{layer.name} disagreement",
     ]
     contour = viewer.layers[-1]
-    assert_array_equal(contour.data, doubt == np.float32(0.2), "where it is most of all")
+    first, second = doubted.voters
+    assert_array_equal(contour.data, first != second)
     assert viewer.layers[2].contrast_limits == pytest.approx([0, 0.2])
     assert contour.contour > 0
     assert viewer.layers.selection.active == layer
+    panel.labels.table.select([1, 2])
+    panel.labels.join()
+    table = kept_of(layer).shown.table()
+    assert_array_equal(contour.data, table[first] != table[second])
+    assert contour.data.any()
+    assert not contour.data[:6][layer.data[:6] == 1].all(), "1 and 2 are one label by now"
     panel.trust.doubt_button.click()
     assert not viewer.layers[2].visible
     viewer.layers[2].visible = True
     assert panel.trust.doubt_button.isChecked()
 
 
-def test_labels_say_how_sure_they_are(viewer, panel, image, five, qtbot):
-    doubt = np.where(five == 20, np.float32(0.25), np.float32(0))
-    layer = shown_in(viewer, panel, replace(segmented(five), uncertainty=doubt), image)
+def test_labels_say_how_sure_they_are_of_what_they_are_by_now(viewer, panel, image, doubted, qtbot):
+    layer = shown_in(viewer, panel, doubted, image)
     qtbot.waitUntil(lambda: kept_of(layer).counted is not None, timeout=PATIENCE)
-    dark = int(layer.data[0, 0])
-    sure = {row.label: row.confidence for row in rows(panel)}
-    assert sure == pytest.approx({one: 0.75 if one == dark else 1.0 for one in range(1, 6)})
-    assert layer.features.set_index("index")["confidence"][dark] == pytest.approx(0.75)
+
+    def sure():
+        return {row.label: row.confidence for row in rows(panel)}
+
+    assert sure() == pytest.approx({1: 0.75, 2: 0.5, 3: 1, 4: 1, 5: 1})
+    assert layer.features.set_index("index")["confidence"][2] == pytest.approx(0.5)
+    panel.labels.table.select([1, 2])
+    panel.labels.join()
+    assert sure() == pytest.approx({1: 0.75, 3: 1, 4: 1, 5: 1}), "half of 2 stays in doubt"
+    assert layer.features.set_index("index")["confidence"][1] == pytest.approx(0.75)
+    panel.labels.part()
+    assert sure()[2] == pytest.approx(0.5)
 
 
 def test_numbers_are_short():

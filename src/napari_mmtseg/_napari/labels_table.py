@@ -164,7 +164,7 @@ class LabelsModel(QAbstractTableModel):
             values = zip(self.channels, row.means, strict=False)
             return "Mean intensity: " + ", ".join(f"{name} {number(one)}" for name, one in values)
         if column == SURE:
-            return "1 less the mean uncertainty of its pixels: how far the networks agree."
+            return "Share of its pixels to which both networks give the same label."
         return ""
 
 

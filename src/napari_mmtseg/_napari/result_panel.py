@@ -280,6 +280,7 @@ class ResultPanel(QWidget):
         kept = kept_of(layer)
         if kept is not None:
             self._remember(kept)
+            self.trust.follow(kept)
         if kept is self._kept:
             self.labels.refresh()
         else:  # what was painted on stays, and this one is beside it

@@ -347,7 +347,7 @@ class SegmentWidget(JobWidget):
         assert done.shown is not None
         parted = laid_out(done.result, origin.axes)
         shown = done.shown._replace(labels=widened(done.shown.labels, origin.axes))
-        same = {"clusters": before.clusters, "uncertainty": before.uncertainty}
+        same = {name: getattr(before, name) for name in ("clusters", "uncertainty", "voters")}
         self.results.show_parted(replace(parted, **same), shown, origin)
         result = self.results.result
         if result is not None:
