@@ -9,6 +9,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import napari
@@ -19,7 +20,6 @@ from qtpy.QtWidgets import QApplication
 from benchmarks.memory import resident_mib
 from napari_mmtseg._napari.demo import open_widget, run, wait
 from napari_mmtseg._napari.worker import Progress
-from napari_mmtseg.settings import Method
 
 _TICK_MS = 5
 _SIDE = 256
@@ -158,9 +158,9 @@ def _first_labels(viewer: Any, widget: Any) -> float:
 
 def _stop(widget: Any, phase: str) -> tuple[float, float, float]:
     """Stop a run in a phase; returns seconds to the answer and the result, and the longest wait."""
-    method: Method = widget.form.method()
     if phase == "training":
-        widget.form.show_method(_endless(method))
+        method = widget.form.method()
+        widget.form.show_method(replace(method, n_iterations=100_000, min_labels=1))
     heard, forget = timeline(widget)
     widget.panel.run_button.click()
     wait(lambda: sum(name == phase for name, _ in heard) > 3)
@@ -174,14 +174,6 @@ def _stop(widget: Any, phase: str) -> tuple[float, float, float]:
         result = time.perf_counter() - start
     forget()
     return answer, result, max(ticks.late_ms)
-
-
-def _endless(method: Any) -> Method:
-    """Return settings with which training goes on until it is stopped."""
-    changed: Method = type(method).from_dict(
-        method.to_dict() | {"n_iterations": 100_000, "min_labels": 1}
-    )
-    return changed
 
 
 def _memory(widget: Any) -> tuple[int, int]:
