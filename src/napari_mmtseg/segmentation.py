@@ -28,6 +28,9 @@ from napari_mmtseg.untrained import region_steps
 
 R = TypeVar("R")
 
+_HURRIED = 4
+"""Who stops training waits for labels: so much less is looked at before there are any."""
+
 
 @overload
 def segment(
@@ -244,10 +247,11 @@ def train_steps(
         sent = yield dataclasses.replace(step, snapshot=partial(_then, as_model, step.snapshot))
     model = as_model(learned)
     if not teaches:
-        sizes = survey(model, images, beside.mask)
+        sizes = survey(model, images, beside.mask, share=_HURRIED if sent else 1)
         model = as_model(learned._replace(sizes=sizes)) if sizes.any() else model
     if output_of(method) == "objects":
-        sought = seek_objects(model, images, beside.mask, spacing)
+        share = _HURRIED if sent else 1
+        sought = seek_objects(model, images, beside.mask, spacing, share=share)
         model = dataclasses.replace(model, **sought._asdict())
     return model
 
@@ -261,12 +265,13 @@ def segment_steps(
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     uncertain: bool = True,
+    first: Callable[[], int] = lambda: 0,
 ) -> Run[Segmentation]:
     """Segment step by step: the steps of the training, then one for each tile labelled.
 
     A method that learns no model has the latter alone, and its snapshots are None. Stopping while
     labelling leaves label 0 where it is not reached. What is not `uncertain` goes without the
-    uncertainty, which takes time.
+    uncertainty, which takes time. `first` is as for `label_steps`.
     """
     method = checked(method)
     frames = Frames(image, axes)
@@ -281,7 +286,13 @@ def segment_steps(
     )
     return (
         yield from predict_steps(
-            model, image, axes=axes, spacing=spacing, mask=mask, uncertain=uncertain
+            model,
+            image,
+            axes=axes,
+            spacing=spacing,
+            mask=mask,
+            uncertain=uncertain,
+            first=first,
         )
     )
 
@@ -296,6 +307,7 @@ def predict_steps(
     n_labels: int | None = None,
     uncertain: bool = True,
     client: Any = None,
+    first: Callable[[], int] = lambda: 0,
 ) -> Run[Segmentation]:
     """Label an image with a model step by step, one tile a step; see `Model.predict`."""
     frames = model.frames(image, axes, spacing)
@@ -310,6 +322,7 @@ def predict_steps(
             uncertain=uncertain,
             spacing=spacing,
             client=client,
+            first=first,
         )
     )
 
@@ -336,8 +349,14 @@ def part_steps(
     """
     frames = model.frames(image, axes, spacing)
     check_objects(model.method, frames)
-    objects = yield from object_steps(model, frames, found.clusters, spacing)
-    return dataclasses.replace(found, method=model.method, model=model, objects=objects)
+    objects, complete = yield from object_steps(model, frames, found.clusters, spacing)
+    return dataclasses.replace(
+        found,
+        method=model.method,
+        model=model,
+        objects=objects,
+        complete=found.complete and complete,
+    )
 
 
 def checked(method: Any) -> Method:

@@ -28,7 +28,7 @@ def region_steps(
     _check_memory(frames, method)
     _, scaling = read_sample([frames], method, beside)
     regions = np.full(frames.shape, -1, np.int32)
-    count = 0
+    count, index = 0, -1
     for index in range(len(frames)):
         pixels, valid = scaling.apply(frames.read(index))
         if beside.mask is not None:
@@ -41,7 +41,8 @@ def region_steps(
     sizes = np.bincount(regions[regions >= 0], minlength=count)
     number = np.full(count + 1, -1, np.int32)  # the last one is for -1
     number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
-    return Segmentation(number[regions], None, method, frames.frame_axes, None)
+    complete = index + 1 == len(frames)
+    return Segmentation(number[regions], None, method, frames.frame_axes, None, complete=complete)
 
 
 def _check_memory(frames: Frames, method: Method) -> None:

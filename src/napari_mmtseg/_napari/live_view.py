@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Labels
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
+from napari_mmtseg._napari.colouring import cycle_of
 from napari_mmtseg._napari.lazy_labels import KnownPlanes
 from napari_mmtseg._napari.worker import Preview
 
@@ -56,6 +58,7 @@ class LiveView:
         self._layer = Labels(
             self._known,
             name=self._name,
+            colormap=cycle_of(preferences.palette()),
             metadata={napari_layers.METADATA_KEY: {"training": True}},
             **self._placed,
         )
