@@ -1,6 +1,7 @@
 """Threads do not disturb each other, nor the random numbers and settings of the process."""
 
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from napari_mmtseg import IIC, MMT, Felzenszwalb, Kanezaki, Kim, KMeans, segment, train
+from napari_mmtseg.arrays import Frames
 from napari_mmtseg.grouping import group_objects
+from napari_mmtseg.labeller import Found, Labeller
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.segmentation import segment_steps
 
@@ -87,3 +90,23 @@ def test_a_run_that_is_given_up_while_labelling_leaves_no_thread_behind(gray):
     assert set(threading.enumerate()) - before
     run.close()
     assert not set(threading.enumerate()) - before
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_process_of_one_thread_labels_one_tile_at_a_time(n_threads, monkeypatch):
+    at_work, most = [], []
+
+    def find(self, frames, index, tile, *args):
+        at_work.append(tile)
+        most.append(len(at_work))
+        time.sleep(0.01)
+        at_work.remove(tile)
+        return Found(index, tile, np.zeros(1, np.int16), None)
+
+    image = np.random.default_rng(0).random((64, 64))
+    labeller = Labeller(train(image, KMeans()))
+    labeller.tile_px = (16, 16)
+    monkeypatch.setattr(Labeller, "find", find)
+    monkeypatch.setattr("napari_mmtseg.labeller.thread_count", lambda: n_threads)
+    assert len([*labeller.find_all(Frames(image, "YX"))]) == 16
+    assert max(most) == n_threads

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, grid, grown, shared, within
 from napari_mmtseg.engine import Tile, Weights
+from napari_mmtseg.engine.threads import thread_count
 from napari_mmtseg.finding import Known
 from napari_mmtseg.labels.specks import without_specks
 from napari_mmtseg.settings import Method
@@ -22,7 +23,8 @@ from napari_mmtseg.settings import Method
 _STRIP_VALUES = 2**18
 """So many scaled values stay in a processor's cache."""
 _AT_ONCE = 2
-"""So many tiles: one is in the parts that use all processors while the other is not."""
+"""So many tiles: one is in the parts that use all processors while the other is not. Where there is
+one thread, so is one tile."""
 _KEPT_BYTES = 2**29
 
 Clusters = NDArray[np.int16]
@@ -173,11 +175,12 @@ class Labeller:
         Some of the work on a tile cannot use several processors.
         """
         waiting: deque[Future[Found]] = deque()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        at_once = min(_AT_ONCE, thread_count())
+        with ThreadPoolExecutor(at_once) as pool:
             try:
                 for index, tile in self.tiles(frames, first):
                     waiting.append(pool.submit(self.find, frames, index, tile, mask))
-                    if len(waiting) > _AT_ONCE:
+                    if len(waiting) > at_once:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()

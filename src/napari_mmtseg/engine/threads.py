@@ -13,3 +13,10 @@ def use_threads(count: int) -> None:
         import torch
 
         torch.set_num_threads(count)
+
+
+def thread_count() -> int:
+    """Return how many threads PyTorch uses in this process."""
+    import torch
+
+    return torch.get_num_threads()
