@@ -10,9 +10,9 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def resident_mib() -> int:
-    """Return the memory in use."""
-    return _status_kib("VmRSS") // 1024
+def resident_mib(pid: int | str = "self") -> int:
+    """Return the memory in use, by this process or another."""
+    return _status_kib("VmRSS", pid) // 1024
 
 
 def peak_mib() -> int:
@@ -20,6 +20,6 @@ def peak_mib() -> int:
     return _status_kib("VmHWM") // 1024
 
 
-def _status_kib(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+def _status_kib(name: str, pid: int | str = "self") -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))

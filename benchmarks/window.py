@@ -1,4 +1,4 @@
-"""What the window costs the training, and the training the window: ``python -m benchmarks.window``.
+"""What the window costs the training, and the training its user: ``python -m benchmarks.window``.
 
 It opens napari, so it wants a display; ``make bench-engine`` brings one along.
 """
@@ -9,6 +9,7 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from statistics import median
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from qtpy.QtCore import QTimer
 from skimage.data import immunohistochemistry
 
+from benchmarks import waiting
 from napari_mmtseg import MMT, segment
 from napari_mmtseg._napari.demo import open_widget, run, wait
 from napari_mmtseg._napari.worker import Progress
@@ -27,28 +29,68 @@ _TICK_MS = 5
 
 
 def main() -> None:
-    """Print two further rows of the table of `benchmarks.engine`."""
+    """Print what is measured as rows of a table, each beside its aim."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=0, help="so many runs, and memory; then alone")
+    parser.add_argument("--only", choices=("opening", "running", "stopping"))
     parser.add_argument("--outside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--lazy", action="store_true", help="looking at a lazy stack instead")
     args = parser.parse_args()
     if args.lazy:
         _lazy()
-        return
-    if args.outside:
+    elif args.outside:
         _outside()  # to warm up
         print(median(_outside() for _ in range(args.repeats)))
-        return
+    elif args.runs:
+        _show(waiting.growth(args.runs))
+    else:
+        parts: dict[str, Callable[[], list[waiting.Row]]] = {
+            "opening": waiting.opening,
+            "running": partial(_running, args.repeats),
+            "stopping": waiting.stopping,
+        }
+        for name, part in parts.items():
+            if args.only in (None, name):
+                _show(part())
+
+
+def _show(rows: list[waiting.Row]) -> None:
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
+
+
+def _running(repeats: int) -> list[waiting.Row]:
+    """Compare runs in the window with runs outside, and watch the window meanwhile."""
     command = [sys.executable, "-m", "benchmarks.window", "--outside"]
-    command += ["--repeats", str(args.repeats)]
+    command += ["--repeats", str(repeats)]
     outside = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    inside, delays = _inside(args.repeats)
-    p95, worst = np.percentile(delays, 95), max(delays)
-    ratio = f"{inside / outside:.2f}x ({inside:.1f} s, {outside:.1f} s)"
-    print(f"| default, 512 x 512 RGB: in the window's process / outside | 1.15x | {ratio} |")
-    what = "delay of the window's event loop, 95th percentile / longest"
-    print(f"| {what} | 50 ms / | {p95:.0f} ms / {worst:.0f} ms |")
+    viewer, widget = open_widget("tissue")
+    seconds, ticks, went = [], waiting.Ticks(), ""
+    for repeat in range(repeats + 1):
+        if repeat == 1:  # the first one warms up
+            ticks.late_ms.clear()
+        heard, forget = waiting.timeline(widget)
+        with ticks.watching():
+            start = time.perf_counter()
+            run(widget)
+            end = time.perf_counter()
+        seconds.append(end - start)
+        went = waiting.spent(heard, start, end)
+        forget()
+    viewer.close()
+    inside = median(seconds[1:])
+    ratio = f"{inside / outside:.2f}x ({inside:.2f} s, {outside:.2f} s)"
+    what = "default, 512 x 512 RGB: from Run to labels in the window / outside"
+    return [
+        (what, "1.3x", ratio),
+        ("where the last run in the window spent its seconds", "", went),
+        (
+            "the window's event loop meanwhile, 95th percentile / longest",
+            "50 ms / 200 ms",
+            ticks.text(),
+        ),
+    ]
 
 
 def _lazy() -> None:
@@ -111,27 +153,6 @@ def _outside() -> float:
     start = time.perf_counter()
     segment(immunohistochemistry(), MMT(), axes="YXS")
     return time.perf_counter() - start
-
-
-def _inside(repeats: int) -> tuple[float, list[float]]:
-    """Return the median seconds of a run, and by how many milliseconds each tick came late."""
-    viewer, widget = open_widget("tissue")
-    seconds: list[float] = []
-    widget.panel.finished.connect(lambda done: seconds.append(done.seconds))
-    ticks: list[float] = []
-    timer = QTimer()
-    timer.setInterval(_TICK_MS)
-    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
-    delays: list[float] = []
-    for repeat in range(repeats + 1):
-        ticks.clear()
-        timer.start()
-        run(widget)
-        timer.stop()
-        if repeat:  # the first one warms up
-            delays += (1000 * np.diff(ticks) - _TICK_MS).tolist()
-    viewer.close()
-    return median(seconds[1:]), delays
 
 
 if __name__ == "__main__":

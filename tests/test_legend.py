@@ -150,15 +150,18 @@ def test_labels_are_told_of_as_if_counted_anew(monkeypatch, slab):
     rng = np.random.default_rng(0)
     clusters = rng.integers(-1, 5, (3, 8, 9)).astype(np.int16)
     image = rng.random((3, 2, 8, 9)).astype(np.float32) * 100
-    doubt = rng.random(clusters.shape).astype(np.float32)
-    told = summed(clusters, 6, Frames(image, "ZCYX"), doubt).by_label(Legend.of([2, 1, 1, 3, 2, 5]))
+    voters = rng.integers(-1, 6, (2, *clusters.shape)).astype(np.int16)
+    legend = Legend.of([2, 1, 1, 3, 2, 5])
+    told = summed(clusters, 6, Frames(image, "ZCYX"), voters).by_label(legend)
+    by_voter = np.append(legend.table(), [-1])[voters]
+    agree = (by_voter[0] == by_voter[1]) & (voters >= 0).all(0)
     assert_array_equal(told.labels, [1, 2, 3, 5])
     for i, own in enumerate([(1, 2), (0, 4), (3,)]):
         there = np.isin(clusters, own)
         assert told.pixels[i] == there.sum()
         assert told.share[i] == pytest.approx(there.mean())
         assert_allclose(told.means[i], np.moveaxis(image, 1, -1)[there].mean(0), rtol=1e-5)
-        assert told.confidence[i] == pytest.approx(1 - doubt[there].mean())
+        assert told.confidence[i] == pytest.approx(agree[there].mean())
     assert np.isnan(told.means[3]).all()
     bare = summed(clusters, 6)
     assert_array_equal(bare.pixels, [(clusters == k).sum() for k in range(6)])

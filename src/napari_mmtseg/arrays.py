@@ -112,6 +112,15 @@ class Frames:
         left = [axis for axis in self.label_axes if axis not in place]
         return frame.transpose([left.index(axis) for axis in self._within])
 
+    def holding(self, plane: int) -> tuple[int, int]:
+        """Return the frame that holds a plane, planes counted as frames, and where along Z."""
+        if not self.volumes:
+            return plane, 0
+        stack = [axis for axis in self.axes if axis in "TZ"]
+        sizes = [int(self.data.shape[self.axes.index(axis)]) for axis in stack]
+        at = dict(zip(stack, (int(i) for i in np.unravel_index(plane, sizes)), strict=True))
+        return at.get("T", 0), at["Z"]
+
     @property
     def frame_axes(self) -> tuple[int, ...]:
         """Which axes of the labels are those of a frame, in a frame's order."""

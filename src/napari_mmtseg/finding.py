@@ -32,6 +32,8 @@ _SIDES = {2: (1024, 1024), 3: (64, 512, 512)}
 _HALO = 2.0
 """How far beyond a tile one looks, in diameters."""
 _LEAST_HALO = 16.0
+_FOUND_AT_ONCE = 2**19
+"""So many voxels take half a second."""
 
 Find = Callable[[Region], NDArray[np.int16]]
 """Gives the clusters of a box of the labels."""
@@ -111,13 +113,16 @@ class Objects:
         See `Find`.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
-    whole : bool
-        Whether all is labelled; otherwise what is not takes no time.
+    near : int, optional
+        The plane that was labelled first if not all is: what is not takes no time, nor does in a
+        volume what is too far from that plane to be found at once.
 
     Attributes
     ----------
     sides : tuple of int
         Of a tile, along the axes of the labels.
+    complete : bool
+        Whether nothing is left out so far.
 
     Raises
     ------
@@ -132,9 +137,9 @@ class Objects:
         find: Find,
         spacing: Sequence[float] | None = None,
         *,
-        whole: bool = True,
+        near: int | None = None,
     ) -> None:
-        self._whole = whole
+        self._near, self.complete = near, True
         self._frames = wholes = Frames(frames.data, frames.axes, volumes=True)
         shape = wholes.frame_shape
         self._find, self._scaling, self._weights = find, model.scaling, model.contrast
@@ -185,7 +190,10 @@ class Objects:
         read = grown(tile, self._halo, self._frames.frame_shape)
         every = self._frames.tile_view(self._find(self._frames.box_of(index, read)))
         found = np.zeros(every.shape, np.int32)
-        part = slice(0, len(every)) if self._whole else _reached(every)
+        part = slice(0, len(every))
+        if self._near is not None:
+            part = _reached(every, self._frames.holding(self._near)[1] - read[0].start)
+            self.complete = self.complete and part == slice(0, len(every))
         own = every[part]
         inside = self._member[own]
         if inside.any():
@@ -206,8 +214,8 @@ def object_steps(
     clusters: NDArray[np.int16],
     spacing: Sequence[float] | None = None,
     *,
-    whole: bool = True,
-) -> Run[NDArray[np.int32]]:
+    near: int | None = None,
+) -> Run[tuple[NDArray[np.int32], bool]]:
     """Find the objects of an image whose clusters are known, one tile a step.
 
     Sending True ends it: what is not reached has no objects.
@@ -221,14 +229,16 @@ def object_steps(
         Of the labels' shape, -1 where there is none.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
-    whole : bool
-        Whether the labelling came to its end; otherwise what it did not reach takes no time.
+    near : int, optional
+        As for `Objects`.
 
     Returns
     -------
-    int32 array
-        Of the labels' shape: objects numbered from 1, each in one time frame alone unless the
-        method links them; 0 elsewhere.
+    objects : int32 array
+        Of the labels' shape: numbered from 1, each in one time frame alone unless the method links
+        them; 0 elsewhere.
+    complete : bool
+        Whether it came to its end.
 
     Raises
     ------
@@ -236,12 +246,13 @@ def object_steps(
         If a tile is too large to be looked at.
     """
     warn_of_cubes(frames, spacing)
-    objects = Objects(model, frames, clusters.__getitem__, spacing, whole=whole)
+    objects = Objects(model, frames, clusters.__getitem__, spacing, near=near)
     found = np.zeros(clusters.shape, np.int32)
     links = getattr(model.method, "over_time", "apart") == "linked"
     wholes = Frames(frames.data, frames.axes, volumes=True)
     a_frame = len(objects) // len(wholes)
     before, last = np.zeros(wholes.frame_shape, np.int32), 0
+    number = 0
     for number, (box, here) in enumerate(objects.tiles(), start=1):
         found[box] = here
         if links and number % a_frame == 0:
@@ -251,7 +262,7 @@ def object_steps(
         step = Step("objects", number, len(objects), (), (model.n_clusters,), lambda: model)
         if (yield step):
             break
-    return found
+    return found, number == len(objects) and objects.complete
 
 
 def _counts(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -262,7 +273,14 @@ def _counts(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(-(-length // side) for length, side in zip(shape, _SIDES[n], strict=True))
 
 
-def _reached(clusters: NDArray[np.int16]) -> slice:
-    """Return the part along the first axis that has clusters."""
+def _reached(clusters: NDArray[np.int16], near: int) -> slice:
+    """Return the part along the first axis that has clusters, of a volume about a plane's depth."""
     there = np.flatnonzero((clusters >= 0).any(axis=tuple(range(1, clusters.ndim))))
-    return slice(int(there[0]), int(there[-1]) + 1) if len(there) else slice(0, 0)
+    if not len(there):
+        return slice(0, 0)
+    first, last = int(there[0]), int(there[-1]) + 1
+    if clusters.ndim == 2:
+        return slice(first, last)
+    most = max(1, _FOUND_AT_ONCE // clusters[0].size)
+    first = min(max(first, near - most // 2), max(first, last - most))
+    return slice(first, min(last, first + most))

@@ -46,6 +46,8 @@ class Found(NamedTuple):
     region: Region
     clusters: Clusters
     uncertainty: NDArray[np.float32] | None
+    voters: tuple[Clusters, Clusters] | None = None
+    """What each of two voters would give alone, if the uncertainty is asked for."""
 
 
 class Labeller:
@@ -76,10 +78,14 @@ class Labeller:
         least = int(getattr(model.method, "smallest_px", 0))
         self._least_px = least if math.prod(factor) < least else 0  # a vote alone is no speck
 
-    def tiles(self, frames: Frames) -> Iterator[tuple[int, Region]]:
-        """List the tiles of all frames."""
-        for index in range(len(frames)):
-            for region in grid(frames.frame_shape, self.tile_px):
+    def tiles(self, frames: Frames, first: int = 0) -> Iterator[tuple[int, Region]]:
+        """List the tiles of all frames, from a plane on, that next to it next."""
+        at, z = frames.holding(first)
+        regions = [*grid(frames.frame_shape, self.tile_px)]
+        if frames.volumes:
+            regions.sort(key=lambda region: max(region[0].start - z, z - region[0].stop + 1))
+        for index in sorted(range(len(frames)), key=lambda index: abs(index - at)):
+            for region in regions:
                 yield index, region
 
     def count(self, frames: Frames) -> int:
@@ -131,12 +137,16 @@ class Labeller:
             early = None if draft is None else lambda found: draft(seen(found))
             found, doubt = self._predictor.find(pixels, lies, self._label_of, early)
         clusters = seen(found)
-        if doubt is not None and not there.all():
-            doubt = np.where(there, doubt, np.float32(0))
+        unsure, voters = (None, None) if doubt is None else doubt
+        if unsure is not None and voters is not None and not there.all():
+            unsure = np.where(there, unsure, np.float32(0))
+            for one in voters:
+                one[~there] = -1
         ends = [
             (one.start == 0, one.stop == n) for one, n in zip(tile, frames.frame_shape, strict=True)
         ]
-        return Found(index, tile, without_specks(clusters, self._least_px, ends), doubt)
+        clusters = without_specks(clusters, self._least_px, ends)
+        return Found(index, tile, clusters, unsure, voters)
 
     def _reduced(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Scale pixels (C, *spatial) and reduce them, some rows at a time: they take most memory.
@@ -157,15 +167,15 @@ class Labeller:
             small.append(self._predictor.reduce(scaled))
         return np.concatenate(small, axis=1), valid
 
-    def find_all(self, frames: Frames, mask: Any = None) -> Generator[Found]:
-        """Find the clusters of all tiles in their order, some of the next ones meanwhile.
+    def find_all(self, frames: Frames, mask: Any = None, first: int = 0) -> Generator[Found]:
+        """Find the clusters of all tiles, a plane's first, some of the next ones meanwhile.
 
         Some of the work on a tile cannot use several processors.
         """
         waiting: deque[Future[Found]] = deque()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             try:
-                for index, tile in self.tiles(frames):
+                for index, tile in self.tiles(frames, first):
                     waiting.append(pool.submit(self.find, frames, index, tile, mask))
                     if len(waiting) > _AT_ONCE:
                         yield waiting.popleft().result()
@@ -261,4 +271,5 @@ class Remembering(Labeller):
 
 
 def _bytes(found: Found) -> int:
-    return found.clusters.nbytes + (0 if found.uncertainty is None else found.uncertainty.nbytes)
+    beside = [] if found.uncertainty is None else [found.uncertainty]
+    return sum(one.nbytes for one in (found.clusters, *beside, *(found.voters or ())))

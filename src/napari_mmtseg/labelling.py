@@ -40,6 +40,11 @@ class Segmentation:
     """The objects, if the method's output is these; a dask array if the image is lazy."""
     areas_of: Callable[[NDArray[np.int64]], Any] | None = None
     """Gives the areas of a lazy image by the label of each cluster, if the output is these."""
+    voters: tuple[Any, Any] | None = None
+    """The clusters that each of two networks would give alone, if the uncertainty was asked for and
+    the image is in memory."""
+    complete: bool = True
+    """Whether it came to its end; what was not reached has label 0."""
 
     def labels(self, n_labels: int | None = None) -> Any:
         """Return the labels, merged to n_labels if given; nothing is computed anew.
@@ -75,6 +80,7 @@ def label_steps(
     uncertain: bool = True,
     spacing: Sequence[float] | None = None,
     client: Any = None,
+    first: Callable[[], int] = lambda: 0,
 ) -> Run[Segmentation]:
     """Label an image with a model, one tile a step; a lazy image without any.
 
@@ -95,6 +101,8 @@ def label_steps(
         The voxel's size along Z, Y and X, for objects.
     client : distributed.Client, optional
         Of a cluster that finds the clusters.
+    first : callable
+        Gives the plane that is labelled first, of all along T and Z; those next to it follow.
 
     Raises
     ------
@@ -108,13 +116,15 @@ def label_steps(
         return _deferred(model, frames, mask, label_of if uncertain else None, spacing, client)
     labeller = Labeller(model, label_of=label_of if uncertain else None)
     pixels = math.prod(frames.shape)
-    memory.require((6 + 4 * uncertain) * pixels, f"Labelling {pixels:,} pixels")
+    memory.require((6 + 8 * uncertain) * pixels, f"Labelling {pixels:,} pixels")
     clusters = np.full(frames.shape, -1, np.int16)
     doubt = np.zeros(frames.shape, np.float32) if uncertain else None
+    voters = (np.full_like(clusters, -1), np.full_like(clusters, -1)) if uncertain else None
     total = labeller.count(frames)
     stopped: bool | None = None
+    plane, number = first(), 0
     if client is None:
-        every = labeller.find_all(frames, mask)
+        every = labeller.find_all(frames, mask, plane)
     else:
         every = cluster.find_all(client, labeller, frames, mask)
     with memory.kept(), closing(every):
@@ -122,14 +132,27 @@ def label_steps(
             frames.frame_of(clusters, found.frame)[found.region] = found.clusters
             if doubt is not None:
                 frames.frame_of(doubt, found.frame)[found.region] = found.uncertainty
+            for whole, own in zip(voters or (), found.voters or (), strict=False):
+                frames.frame_of(whole, found.frame)[found.region] = own
             step = Step("labelling", number, total, (), (model.n_clusters,), lambda: model)
             stopped = yield step
             if stopped:
                 break
-    objects = None
+    objects, complete = None, number == total
     if output_of(model.method) == "objects":
-        objects = yield from object_steps(model, frames, clusters, spacing, whole=not stopped)
-    return Segmentation(clusters, doubt, model.method, frames.frame_axes, model, objects)
+        near = plane if stopped else None
+        objects, found_all = yield from object_steps(model, frames, clusters, spacing, near=near)
+        complete = complete and found_all
+    return Segmentation(
+        clusters,
+        doubt,
+        model.method,
+        frames.frame_axes,
+        model,
+        objects,
+        voters=voters,
+        complete=complete,
+    )
 
 
 def labelled(

@@ -232,8 +232,9 @@ def _try_out(weights: Arrays, method: Method, shape: tuple[int, ...]) -> None:
     label_of = np.arange(n_clusters) if method.has_uncertainty else None
     noise = np.random.default_rng(0).random((n_channels, *shape), np.float32)
     for pixels in (np.zeros_like(noise), np.ones_like(noise), noise):
-        clusters, uncertainty = made.find(made.reduce(pixels), tile, label_of)
+        clusters, doubt = made.find(made.reduce(pixels), tile, label_of)
         if not 0 <= clusters.min() <= clusters.max() < n_clusters:
             raise ValueError("its networks give other clusters than it has")
-        if uncertainty is not None and not 0 <= uncertainty.min() <= uncertainty.max() <= 1:
+        unsure = None if doubt is None else doubt.uncertainty
+        if unsure is not None and not 0 <= unsure.min() <= unsure.max() <= 1:
             raise ValueError("its networks give numbers that are not finite")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, overload
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, is_lazy
-from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
+from napari_mmtseg.engine import Learned, OnStep, Run, Weights, drain
 from napari_mmtseg.finding import check_objects, object_steps
 from napari_mmtseg.labelling import Segmentation, label_steps
 from napari_mmtseg.methods import METHODS, MMT, Taught
@@ -25,12 +24,12 @@ from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative, works_in_volumes
 from napari_mmtseg.surveying import seek_objects, survey
 from napari_mmtseg.teaching import Beginner, lesson_steps, taught_method
+from napari_mmtseg.untrained import region_steps
 
 R = TypeVar("R")
 
-_BYTES_A_PIXEL = 350
-"""What growing regions takes, as measured on 4096 x 4096 RGB."""
-_MUCH = 1_500_000_000
+_HURRIED = 4
+"""Who stops training waits for labels: so much less is looked at before there are any."""
 
 
 @overload
@@ -248,10 +247,11 @@ def train_steps(
         sent = yield dataclasses.replace(step, snapshot=partial(_then, as_model, step.snapshot))
     model = as_model(learned)
     if not teaches:
-        sizes = survey(model, images, beside.mask)
+        sizes = survey(model, images, beside.mask, share=_HURRIED if sent else 1)
         model = as_model(learned._replace(sizes=sizes)) if sizes.any() else model
     if output_of(method) == "objects":
-        sought = seek_objects(model, images, beside.mask, spacing)
+        share = _HURRIED if sent else 1
+        sought = seek_objects(model, images, beside.mask, spacing, share=share)
         model = dataclasses.replace(model, **sought._asdict())
     return model
 
@@ -265,12 +265,13 @@ def segment_steps(
     scribbles: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     uncertain: bool = True,
+    first: Callable[[], int] = lambda: 0,
 ) -> Run[Segmentation]:
     """Segment step by step: the steps of the training, then one for each tile labelled.
 
     A method that learns no model has the latter alone, and its snapshots are None. Stopping while
     labelling leaves label 0 where it is not reached. What is not `uncertain` goes without the
-    uncertainty, which takes time.
+    uncertainty, which takes time. `first` is as for `label_steps`.
     """
     method = checked(method)
     frames = Frames(image, axes)
@@ -279,13 +280,19 @@ def segment_steps(
         pixels = math.prod(frames.shape)  # before the work of training
         memory.require(6 * pixels, f"Labelling {pixels:,} pixels")
     if not method.trains:
-        return (yield from _region_steps(frames, method, scribbles, mask))
+        return (yield from region_steps(frames, method, scribbles, mask))
     model = yield from train_steps(
         image, method, axes=axes, spacing=spacing, scribbles=scribbles, mask=mask
     )
     return (
         yield from predict_steps(
-            model, image, axes=axes, spacing=spacing, mask=mask, uncertain=uncertain
+            model,
+            image,
+            axes=axes,
+            spacing=spacing,
+            mask=mask,
+            uncertain=uncertain,
+            first=first,
         )
     )
 
@@ -300,6 +307,7 @@ def predict_steps(
     n_labels: int | None = None,
     uncertain: bool = True,
     client: Any = None,
+    first: Callable[[], int] = lambda: 0,
 ) -> Run[Segmentation]:
     """Label an image with a model step by step, one tile a step; see `Model.predict`."""
     frames = model.frames(image, axes, spacing)
@@ -314,6 +322,7 @@ def predict_steps(
             uncertain=uncertain,
             spacing=spacing,
             client=client,
+            first=first,
         )
     )
 
@@ -340,8 +349,14 @@ def part_steps(
     """
     frames = model.frames(image, axes, spacing)
     check_objects(model.method, frames)
-    objects = yield from object_steps(model, frames, found.clusters, spacing)
-    return dataclasses.replace(found, method=model.method, model=model, objects=objects)
+    objects, complete = yield from object_steps(model, frames, found.clusters, spacing)
+    return dataclasses.replace(
+        found,
+        method=model.method,
+        model=model,
+        objects=objects,
+        complete=found.complete and complete,
+    )
 
 
 def checked(method: Any) -> Method:
@@ -396,39 +411,6 @@ def _check_initial(initial: Weights | None) -> None:
                 f"The initial weights (initial) must be arrays of numbers, got {name}={value!r}: "
                 "give an array, or leave it out to start from random weights"
             )
-
-
-def _region_steps(
-    frames: Frames, method: Method, scribbles: ArrayLike | None, mask: ArrayLike | None
-) -> Run[Segmentation]:
-    """Find the regions of each plane and number them by size over the whole stack."""
-    beside = Beside.check([frames], method, scribbles, mask)
-    _check_memory(frames, method)
-    _, scaling = read_sample([frames], method, beside)
-    regions = np.full(frames.shape, -1, np.int32)
-    count = 0
-    for index in range(len(frames)):
-        pixels, valid = scaling.apply(frames.read(index))
-        if beside.mask is not None:
-            valid &= np.asarray(frames.frame_of(beside.mask, index)) != 0
-        found = np.unique(engine.regions(pixels, method)[valid], return_inverse=True)[1]
-        frames.frame_of(regions, index)[valid] = found + count
-        count += int(found.max(initial=-1)) + 1
-        if (yield Step("labelling", index + 1, len(frames), (), (count,), lambda: None)):
-            break
-    sizes = np.bincount(regions[regions >= 0], minlength=count)
-    number = np.full(count + 1, -1, np.int32)  # the last one is for -1
-    number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
-    return Segmentation(number[regions], None, method, frames.frame_axes, None)
-
-
-def _check_memory(frames: Frames, method: Method) -> None:
-    """Say how much memory a plane takes if it is much, and refuse what cannot fit."""
-    need = _BYTES_A_PIXEL * math.prod(frames.frame_shape)
-    what = f"{type(method).__name__}, which looks at a whole plane at once,"
-    memory.require(need, what)
-    if need > _MUCH:
-        warnings.warn(f"{what} needs about {need / 1e9:.1f} GB of memory here", stacklevel=4)
 
 
 def _then(second: Callable[[Any], R], first: Callable[[], Any]) -> R:

@@ -33,14 +33,20 @@ class Surveyed(Trained, Protocol):
     def n_channels(self) -> int: ...
 
 
-def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64]:
-    """Count the pixels of each cluster, in everything or in windows spread evenly over it."""
+def survey(
+    model: Surveyed, images: list[Frames], mask: Any, *, share: int = 1
+) -> NDArray[np.int64]:
+    """Count the pixels of each cluster, in everything or in windows spread evenly over it.
+
+    A larger share makes do with so many times fewer pixels of a large image.
+    """
     labeller = Labeller(model)
     tiles = [(frames, *one) for frames in images for one in labeller.tiles(frames)]
     factor = math.prod(labeller.factor)
     area = sum(math.prod(s.stop - s.start for s in tile) for _, _, tile in tiles) / factor
-    if area > _SURVEYED_VOTES:
-        tiles = list(_spread(tiles, labeller.factor))
+    most = _SURVEYED_VOTES // share
+    if area > most:
+        tiles = list(_spread(tiles, labeller.factor, most))
     sizes = np.zeros(len(model.sizes), np.int64)
     for frames, index, tile in tiles:
         clusters = labeller.find(frames, index, tile, mask).clusters
@@ -49,7 +55,12 @@ def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64
 
 
 def seek_objects(
-    model: Surveyed, images: list[Frames], mask: Any, spacing: Sequence[float] | None
+    model: Surveyed,
+    images: list[Frames],
+    mask: Any,
+    spacing: Sequence[float] | None,
+    *,
+    share: int = 1,
 ) -> Sought:
     """Decide which clusters are objects, and how large these are, from the middle of each image.
 
@@ -62,11 +73,14 @@ def seek_objects(
         Of the first image; pixels where it is 0 are left out.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
+    share : int
+        As for `survey`.
     """
     labeller = Labeller(model)
     some = images[:: -(-len(images) // _MOST_IMAGES)]
+    share *= len(some)
     views = [
-        view_of(model, labeller, one, part_of(one, len(some)), mask if one is images[0] else None)
+        view_of(model, labeller, one, part_of(one, share), mask if one is images[0] else None)
         for one in some
     ]
     n = views[0].clusters.ndim
@@ -138,14 +152,14 @@ def _sections(view: View) -> Iterator[View]:
 
 
 def _spread(
-    tiles: list[tuple[Frames, int, Region]], factor: tuple[int, ...]
+    tiles: list[tuple[Frames, int, Region]], factor: tuple[int, ...], most: int
 ) -> Iterator[tuple[Frames, int, Region]]:
     """Cut a window out of each of a few tiles, at its start, middle and end in turn."""
     side = _SURVEYED_SIDE[len(factor)]
     window = math.prod(
         min(side, -(-(s.stop - s.start) // f)) for s, f in zip(tiles[0][2], factor, strict=True)
     )
-    count = min(len(tiles), max(1, _SURVEYED_VOTES // window))
+    count = min(len(tiles), max(1, most // window))
     for number in range(count):
         frames, index, tile = tiles[(2 * number + 1) * len(tiles) // (2 * count)]
         yield (

@@ -14,6 +14,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_mmtseg import KMeans
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.kept import kept_of
 from napari_mmtseg._napari.labels_table import EYE, NAME, SHARE, number, percent
@@ -22,6 +23,8 @@ from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.worker import Shown
+from napari_mmtseg.labels.legend import Legend
+from napari_mmtseg.labels.palettes import colours_of
 from napari_mmtseg.segmentation import drain, segment_steps
 
 PATIENCE = 20_000
@@ -284,13 +287,23 @@ def test_a_result_outlives_the_panel_and_goes_with_its_layer(viewer, panel, laye
     assert held() is None or held().layer is not None, "nothing but the test holds the layer"
 
 
+@pytest.fixture
+def doubted(five):
+    """A result whose second network takes some of label 1 for 2, and some of 2 for 3."""
+    whole = segmented(five)
+    table = whole.model.label_of()
+    cluster = {label: int(np.flatnonzero(table == label)[0]) for label in (1, 2, 3)}
+    first, second = whole.clusters.copy(), whole.clusters.copy()
+    second[:6][first[:6] == cluster[1]] = cluster[2]
+    second[:12][first[:12] == cluster[2]] = cluster[3]
+    doubt = np.where(first != second, np.float32(0.2), np.float32(0.01))
+    return replace(whole, uncertainty=doubt, voters=(first, second))
+
+
 def test_uncertainty_and_disagreement_lie_above_the_labels_when_asked_for(
-    viewer, panel, image, five
+    viewer, panel, image, doubted
 ):
-    doubt = np.zeros(five.shape, np.float32)
-    doubt[:, 5:7], doubt[:, 20:22] = 0.2, 0.04
-    whole = replace(segmented(five), uncertainty=doubt)
-    layer = shown_in(viewer, panel, whole, image)
+    layer = shown_in(viewer, panel, doubted, image)
     assert panel.trust.isVisibleTo(panel)
     assert len(viewer.layers) == 2, "off by default"
     panel.trust.contour_button.click()
@@ -302,27 +315,78 @@ def test_uncertainty_and_disagreement_lie_above_the_labels_when_asked_for(
         f"{layer.name} disagreement",
     ]
     contour = viewer.layers[-1]
-    assert_array_equal(contour.data, doubt == np.float32(0.2), "where it is most of all")
+    first, second = doubted.voters
+    assert_array_equal(contour.data, first != second)
     assert viewer.layers[2].contrast_limits == pytest.approx([0, 0.2])
     assert contour.contour > 0
     assert viewer.layers.selection.active == layer
+    panel.labels.table.select([1, 2])
+    panel.labels.join()
+    table = kept_of(layer).shown.table()
+    assert_array_equal(contour.data, table[first] != table[second])
+    assert contour.data.any()
+    assert not contour.data[:6][layer.data[:6] == 1].all(), "1 and 2 are one label by now"
     panel.trust.doubt_button.click()
     assert not viewer.layers[2].visible
     viewer.layers[2].visible = True
     assert panel.trust.doubt_button.isChecked()
 
 
-def test_labels_say_how_sure_they_are(viewer, panel, image, five, qtbot):
-    doubt = np.where(five == 20, np.float32(0.25), np.float32(0))
-    layer = shown_in(viewer, panel, replace(segmented(five), uncertainty=doubt), image)
+def test_labels_say_how_sure_they_are_of_what_they_are_by_now(viewer, panel, image, doubted, qtbot):
+    layer = shown_in(viewer, panel, doubted, image)
     qtbot.waitUntil(lambda: kept_of(layer).counted is not None, timeout=PATIENCE)
-    dark = int(layer.data[0, 0])
-    sure = {row.label: row.confidence for row in rows(panel)}
-    assert sure == pytest.approx({one: 0.75 if one == dark else 1.0 for one in range(1, 6)})
-    assert layer.features.set_index("index")["confidence"][dark] == pytest.approx(0.75)
+
+    def sure():
+        return {row.label: row.confidence for row in rows(panel)}
+
+    assert sure() == pytest.approx({1: 0.75, 2: 0.5, 3: 1, 4: 1, 5: 1})
+    assert layer.features.set_index("index")["confidence"][2] == pytest.approx(0.5)
+    panel.labels.table.select([1, 2])
+    panel.labels.join()
+    assert sure() == pytest.approx({1: 0.75, 3: 1, 4: 1, 5: 1}), "half of 2 stays in doubt"
+    assert layer.features.set_index("index")["confidence"][1] == pytest.approx(0.75)
+    panel.labels.part()
+    assert sure()[2] == pytest.approx(0.5)
 
 
 def test_numbers_are_short():
     shares = [percent(one) for one in (0.5, 0.0342, 0.0001, 0)]
     assert shares == ["50 %", "3.4 %", "< 0.1 %", "0.0 %"]
     assert [number(one) for one in (1234.5, 3.14159, float("nan"))] == ["1,234", "3.14", ""]
+
+
+def test_colours_for_the_colour_blind_are_chosen_beside_the_result(viewer, panel, layer, image):
+    choice = panel.labels.palette_choice
+    base, told = layer.colormap, colours_of("Tol")
+    choice.setCurrentIndex(choice.findData("Tol"))
+    choice.activated.emit(choice.currentIndex())
+    for label in range(1, 6):
+        assert_allclose(np.ravel(layer.get_color(label)), told[label - 1], atol=1e-6)
+    assert_allclose([row.colour for row in rows(panel)], told[:5], atol=1e-6)
+    panel.labels.hide_label(2)
+    assert alpha(layer, 2) == 0
+    assert_allclose(np.ravel(layer.get_color(3)), told[2], atol=1e-6)
+    panel.labels.undo()
+    panel.labels.undo()
+    assert layer.colormap is base
+    assert choice.currentData() == ""
+    panel.labels.redo()
+    assert Legend.from_dict(kept_of(layer).shown.to_dict()).palette == "Tol", "kept"
+    layer.new_colormap(seed=3)
+    assert choice.currentData() == "", "who shuffles wants napari's colours"
+    assert_allclose(rows(panel)[0].colour, np.ravel(layer.get_color(1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("output", ["classes", "areas"])
+def test_new_results_have_the_colours_that_are_preferred(
+    viewer, panel, image, five, qtbot, monkeypatch, output
+):
+    monkeypatch.setattr(preferences, "palette", lambda: "Okabe-Ito")
+    layer = shown_in(viewer, panel, segmented(five, output=output), image)
+    for label in (1, 2):
+        assert_allclose(
+            np.ravel(layer.get_color(label)), colours_of("Okabe-Ito")[label - 1], atol=1e-6
+        )
+    qtbot.waitUntil(lambda: kept_of(layer).counted is not None, timeout=PATIENCE)
+    told = rows(panel)[0].colour if output == "classes" else rows(panel)[0].colours[0]
+    assert_allclose(told, colours_of("Okabe-Ito")[0], atol=1e-6)

@@ -32,9 +32,36 @@ def test_stop_ends_labelling_at_once_and_keeps_the_planes_that_are_done(
     assert time.monotonic() - start < 15  # 35 before; 2 where nothing else runs
     assert set(said) == {"Stopping; keeping what is done so far…"}
     labels = viewer.layers[-1].data
-    assert labels[0].any()
-    assert not labels[20:].any()
+    assert labels[20].any(), "the plane in view comes first"
+    assert not labels[:10].any()
+    assert not labels[30:].any()
     assert "Stopped" in widget.panel.status.text()
+
+
+def test_stop_in_training_gives_what_can_be_labelled_at_once_and_all_of_it_later(
+    viewer, widget, qtbot, finish
+):
+    viewer.add_image(deep_stack(40, 256), name="stack", axis_labels=("z", "y", "x"))
+    viewer.dims.set_current_step(0, 33)
+    widget.form.show_method(MMT(n_iterations=100_000, width=8, n_crops=8, min_labels=1))
+    widget.panel.run_button.click()
+    qtbot.waitUntil(lambda: "Iteration" in widget.panel.status.text(), timeout=60_000)
+    viewer.dims.set_current_step(0, 7)
+    start = time.monotonic()
+    widget.panel.stop_button.click()
+    assert time.monotonic() - start < 0.2
+    finish(widget)
+    assert time.monotonic() - start < 10  # 2 where nothing else runs
+    stopped = viewer.layers[-1]
+    assert stopped.data[7].any()
+    assert not stopped.data.any(axis=(1, 2)).all()
+    assert "Run on all" in widget.panel.status.text()
+    widget.panel.all_button.click()
+    finish(widget)
+    whole = viewer.layers[-1].data
+    assert whole.all()
+    reached = stopped.data > 0
+    assert (whole[reached] == stopped.data[reached]).all()
 
 
 def test_the_time_left_counts_labelling_and_not_the_start(viewer, widget, qtbot, finish):

@@ -82,7 +82,7 @@ def parting(
         spacing=origin.spacing,
         model=model,
         mask=origin.mask,
-        found=replace(found, uncertainty=None, objects=None),
+        found=replace(found, uncertainty=None, objects=None, voters=None),
         at=at if at is None else pixel_of(at, axes),
     )
 

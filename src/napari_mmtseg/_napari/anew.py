@@ -153,7 +153,8 @@ class Anew(QObject):
         assert done.shown is not None
         parted = laid_out(done.result, origin.axes)
         shown = done.shown._replace(labels=widened(done.shown.labels, origin.axes))
-        same = {"clusters": before.whole.clusters, "uncertainty": before.whole.uncertainty}
+        kept = ("clusters", "uncertainty", "voters")
+        same = {name: getattr(before.whole, name) for name in kept}
         self._results.show_parted(replace(parted, **same), shown, origin)
         now = self._results.result
         if now is not None:

@@ -143,7 +143,7 @@ def ours(kept: Kept) -> Iterator[None]:
 
 def dress(kept: Kept, layer: Any) -> None:
     """Give a layer the colours, the features and the record of its legend; its data stay."""
-    wanted = colormap_of(kept.base, kept.shown, kept.label_of_piece)
+    wanted = colormap_of(kept.colours(kept.shown), kept.shown, kept.label_of_piece)
     with ours(kept):
         if wanted is not layer.colormap:
             layer.colormap = wanted

@@ -90,4 +90,7 @@ def _changed(
     changed: dict[str, Any] = {
         name: None if one is None else change(one, axes) for name, one in arrays.items()
     }
+    if found.voters is not None:
+        first, second = found.voters
+        changed["voters"] = (change(first, axes), change(second, axes))
     return replace(found, frame_axes=tuple(frame_axes), **changed)

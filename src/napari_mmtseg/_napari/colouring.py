@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.utils.colormaps import Colormap, DirectLabelColormap
+from napari.utils.colormaps import Colormap, CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_mmtseg.labels.legend import Colour, Legend
+from napari_mmtseg.labels.palettes import colours_of
 
 _CLEAR = (0.0, 0.0, 0.0, 0.0)
 _OTHER = (0.6, 0.6, 0.6, 1.0)
@@ -18,6 +19,14 @@ DOUBT = Colormap([[1, 0.9, 0.3, 0], [1, 0.6, 0, 0.6], [1, 0.1, 0.1, 1]], name="u
 """Clear where there is none, so that it can lie above the labels."""
 _LEAST_DOUBT, _MUCH_DOUBT = 0.02, 0.3
 _SAMPLE = 10**6
+
+
+def cycle_of(palette: str) -> Any:
+    """Return the colormap of labels that a palette is, or None for the viewer's own."""
+    if not palette:
+        return None
+    colours = np.concatenate([np.zeros((1, 4), np.float32), colours_of(palette)])
+    return CyclicLabelColormap(colors=colours, name=palette)
 
 
 def colour_of(base: Any, legend: Legend, label: int) -> Colour:

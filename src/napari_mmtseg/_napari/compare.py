@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 _ERROR_COLOURS = {
     None: "transparent",
     0: "transparent",
-    MATCHED: "#4c9f70",
-    MISSED: "#d1495b",
-    EXTRA: "#edae49",
-    MERGED: "#9b5de5",
+    MATCHED: "#009E73",
+    MISSED: "#D55E00",
+    EXTRA: "#F0E442",
+    MERGED: "#CC79A7",
 }
 _SCORES = {
     "object_f1_50": "F1, IoU 0.5",
@@ -113,7 +113,7 @@ class CompareWidget(QWidget):
         self.status.setWordWrap(True)
         self.error_button = QPushButton("Show errors")
         self.error_button.setToolTip(
-            "Add a layer: green agrees, red is missed, yellow is extra; violet is an object that "
+            "Add a layer: green agrees, orange is missed, yellow is extra; pink is an object that "
             "covers several true ones."
         )
         self.colours_button = QPushButton("Match colours")

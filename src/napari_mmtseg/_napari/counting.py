@@ -85,7 +85,8 @@ def counting_of(kept: Kept, layer: Any) -> Callable[[], Counted] | None:
     if not isinstance(data, np.ndarray) or layer.multiscale:
         return None
     whole, origin = result.whole, result.origin
-    doubt = None if whole is None else whole.uncertainty
+    voters = None if whole is None else whole.voters
+    member = np.append(np.zeros(0, bool) if result.model is None else result.model.objects, 0) != 0
     table, groups = kept.shown.table(), groups_in(layer) if kind == "objects" else None
 
     def work() -> Counted:
@@ -99,7 +100,12 @@ def counting_of(kept: Kept, layer: Any) -> Callable[[], Counted] | None:
                 there[: len(groups)] = groups[: len(pieces)]
                 pieces = pieces * there
             clusters = pieces[np.minimum(data, len(pieces) - 1)] - 1
-        return count(clusters, len(table), origin.layers, origin.axes, doubt, pieces)
+        agreeing = voters
+        if voters is not None and clusters is not result.clusters:
+            # Both agree on an object where both would find one.
+            first, second = (np.where(member[one], clusters, -1) for one in voters)
+            agreeing = first, second
+        return count(clusters, len(table), origin.layers, origin.axes, agreeing, pieces)
 
     return work
 
@@ -109,7 +115,7 @@ def count(
     n: int,
     layers: Sequence[Image],
     axes: str,
-    doubt: NDArray[np.floating] | None = None,
+    voters: Sequence[NDArray[np.integer]] | None = None,
     label_of_piece: NDArray[np.int64] | None = None,
 ) -> Counted:
     """Count the clusters of a result, in the images that it was made from if they still fit.
@@ -122,19 +128,18 @@ def count(
     layers : sequence of Image
     axes : str
         Of a layer, without colours.
-    doubt : float array, optional
-        The uncertainty.
+    voters : two int arrays, optional
+        The clusters that each of two networks gives.
     label_of_piece : int array, optional
         To be kept.
     """
     image = _image(layers, axes, clusters.size)
     if image is None:
-        return Counted(summed(clusters, n, None, doubt), label_of_piece=label_of_piece)
+        return Counted(summed(clusters, n, None, voters), label_of_piece=label_of_piece)
     shaped = clusters.reshape(image.shape)
-    unsure = None if doubt is None else np.asarray(doubt).reshape(image.shape)
     names = _COLOURS if image.is_rgb else _names(layers, image.n_channels)
     top = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1.0
-    sums = summed(shaped, n, image, unsure)
+    sums = summed(shaped, n, image, voters)
     return Counted(sums, names, image.is_rgb, float(top), label_of_piece)
 
 

@@ -12,7 +12,8 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_mmtseg._napari import layers as napari_layers
-from napari_mmtseg._napari.colouring import colour_of
+from napari_mmtseg._napari import preferences
+from napari_mmtseg._napari.colouring import colour_of, cycle_of
 from napari_mmtseg._napari.counting import Counted, groups_in
 from napari_mmtseg._napari.labels_table import Row
 from napari_mmtseg.cutting import tree_of
@@ -38,7 +39,7 @@ class Kept:
     """classes, areas, objects or groups."""
     history: History[Legend]
     base: Any
-    """The colormap without anything hidden."""
+    """The viewer's colormap of the layer, without anything hidden."""
     shown: Legend
     """What the layer shows: in a large one, the present legend is on its way there."""
     tree: Tree | None = None
@@ -50,6 +51,7 @@ class Kept:
     beside: dict[str, Any] = field(default_factory=dict)
     """Layers that show what the result is unsure of."""
     place: weakref.ref[Labels] | None = None
+    _cycles: dict[str, Any] = field(default_factory=dict)
     remade_from: tuple[int, ...] | None = None
     """The label of each cluster of the model in labels that were read again: these stand for
     clusters in the legend."""
@@ -63,6 +65,14 @@ class Kept:
     def legend(self) -> Legend:
         """The present legend."""
         return self.history.state
+
+    def colours(self, legend: Legend) -> Any:
+        """Return the colormap without anything hidden: that of the palette, or the viewer's."""
+        if not legend.palette:
+            return self.base
+        if legend.palette not in self._cycles:  # napari changes a colormap, so each has its own
+            self._cycles[legend.palette] = cycle_of(legend.palette)
+        return self._cycles[legend.palette]
 
     @property
     def can_join(self) -> bool:
@@ -107,7 +117,7 @@ class Kept:
 
     def regroup(self, labels: Iterable[int]) -> None:
         """Begin anew with other labels of the same objects."""
-        self.history = History(Legend.of(labels))
+        self.history = History(Legend.of(labels, palette=self.legend.palette))
         self.shown, self.counted = self.legend, None
 
     def rows(self, legend: Legend | None = None) -> list[Row]:
@@ -115,6 +125,7 @@ class Kept:
         legend, counted = legend or self.legend, self.counted
         pieces = self.label_of_piece
         told = None if counted is None else counted.sums.by_label(legend)
+        several = tuple(colour_of(self.colours(legend), legend, one) for one in range(1, 5))
         rows = []
         for i, label in enumerate(legend.labels):
             if self.result.own is not None and told is not None and not told.pixels[i]:
@@ -122,7 +133,8 @@ class Kept:
             row = Row(
                 label=label,
                 name=self.name(label, legend),
-                colour=colour_of(self.base, legend, label) if pieces is None else None,
+                colour=colour_of(self.colours(legend), legend, label) if pieces is None else None,
+                colours=several if pieces is not None else (),
                 shown=label not in legend.hidden,
             )
             if told is not None and counted is not None:
@@ -183,12 +195,15 @@ def results_of(layers: Sequence[Any]) -> list[Labels]:
 
 def first_legend(result: Result, kind: str, layer: Any) -> Legend:
     """Return the legend that a result begins with."""
-    model = result.model
+    model, palette = result.model, preferences.palette()
+    table: Iterable[int]
     if kind == "objects":
         groups = groups_in(layer)
-        return Legend.of([_WHOLE] if groups is None else range(1, int(groups.max()) + 1))
+        table = [_WHOLE] if groups is None else range(1, int(groups.max()) + 1)
+        return Legend.of(table, palette=palette)
     if model is not None and kind in ("classes", "areas"):
-        return Legend.of(model.label_of(), model.names)
+        return Legend.of(model.label_of(), model.names, palette)
     if result.clusters is not None:
-        return Legend.of(range(1, max(2, int(result.clusters.max()) + 2)))
-    return Legend.of([_WHOLE])
+        table = range(1, max(2, int(result.clusters.max()) + 2))
+        return Legend.of(table, palette=palette)
+    return Legend.of([_WHOLE], palette=palette)

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QColorDialog,
+    QComboBox,
     QHBoxLayout,
     QLabel,
     QMenu,
@@ -21,8 +22,10 @@ from qtpy.QtWidgets import (
 from napari_mmtseg._napari.kept import Kept
 from napari_mmtseg._napari.labels_table import LabelsTable
 from napari_mmtseg.labels.legend import Legend
+from napari_mmtseg.labels.palettes import PALETTES
 
 _SLIDER = "slider"
+_TITLE_PX = 180
 
 
 class LabelsPanel(QWidget):
@@ -40,6 +43,14 @@ class LabelsPanel(QWidget):
         self.title = QLabel()
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
         self.title.setMinimumWidth(60)
+        self.palette_choice = QComboBox()
+        self.palette_choice.setAccessibleName("Colours")
+        self.palette_choice.setToolTip(
+            "Colours of the labels. The colour-blind tell those of Okabe-Ito and of Tol apart; for "
+            "all new results they are a preference, under File > Preferences > Plugins."
+        )
+        for name in ("", *PALETTES):
+            self.palette_choice.addItem(name or "napari's colours", name)
         self.earlier = _turn("◂", "Show the result before this one instead.")
         self.later = _turn("▸", "Show the result after this one instead.")
         self.join_button = _push("Merge", "Make one label of the selected ones (Ctrl or Shift).")
@@ -57,7 +68,7 @@ class LabelsPanel(QWidget):
         self.count.setMinimumWidth(56)
         self.count.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         heading = QHBoxLayout()
-        for part in (self.title, self.earlier, self.later):
+        for part in (self.title, self.palette_choice, self.earlier, self.later):
             heading.addWidget(part, 1 if part is self.title else 0)
         self._merging = QWidget()
         row = QHBoxLayout(self._merging)
@@ -104,6 +115,9 @@ class LabelsPanel(QWidget):
         self.earlier.clicked.connect(lambda: self.turned.emit(-1))
         self.later.clicked.connect(lambda: self.turned.emit(1))
         self.n_labels.valueChanged.connect(self._cut)
+        self.palette_choice.activated.connect(
+            lambda row: self.paint(str(self.palette_choice.itemData(row)))
+        )
         for keys, react in (
             (QKeySequence.StandardKey.Undo, self.undo),
             (QKeySequence.StandardKey.Redo, self.redo),
@@ -130,7 +144,9 @@ class LabelsPanel(QWidget):
         if kept is None:
             return
         at, many = place
-        self.title.setText(self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 300))
+        self.title.setText(
+            self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, _TITLE_PX)
+        )
         self.title.setToolTip(name)
         for button, more in ((self.earlier, at > 0), (self.later, at + 1 < many)):
             button.setVisible(many > 1)
@@ -151,6 +167,7 @@ class LabelsPanel(QWidget):
         self.n_labels.setRange(min(2, most), most)
         self.n_labels.setValue(len(kept.legend.labels))
         self.n_labels.blockSignals(False)
+        self.palette_choice.setCurrentIndex(self.palette_choice.findData(kept.legend.palette))
         self.count.setText(f"{len(kept.legend.labels)} of {most}")
         self._enable()
 
@@ -241,6 +258,10 @@ class LabelsPanel(QWidget):
     def colour(self, label: int, colour: tuple[float, float, float, float] | None) -> None:
         """Give a label a colour, or its first one back."""
         self._step(lambda old: old.coloured(label, colour))
+
+    def paint(self, palette: str) -> None:
+        """Give the labels the colours of a palette, or with "" the viewer's."""
+        self._step(lambda old: old.painted(palette))
 
     def choose(self, label: int) -> None:
         """Select the row of a label, unless it is one of those that are selected."""

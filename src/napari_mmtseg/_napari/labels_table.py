@@ -44,8 +44,6 @@ _ROW = 24
 _MOST_ROWS = 6
 _DISPLAY, _EDIT = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole
 _FLAT = "QHeaderView, QHeaderView::section { border: none; background: transparent; padding: 2px; }"
-_MANY = ("#e76f51", "#e9c46a", "#2a9d8f", "#457b9d")
-"""Stand for a label whose pieces have colours of their own."""
 
 
 class Row(NamedTuple):
@@ -56,6 +54,8 @@ class Row(NamedTuple):
     colour: tuple[float, float, float, float] | None
     """None if its pieces have colours of their own."""
     shown: bool
+    colours: Sequence[tuple[float, float, float, float]] = ()
+    """Four of its pieces', if these have colours of their own."""
     share: float = math.nan
     pixels: float = math.nan
     """Not a number until they are counted."""
@@ -164,7 +164,7 @@ class LabelsModel(QAbstractTableModel):
             values = zip(self.channels, row.means, strict=False)
             return "Mean intensity: " + ", ".join(f"{name} {number(one)}" for name, one in values)
         if column == SURE:
-            return "1 less the mean uncertainty of its pixels: how far the networks agree."
+            return "Share of its pixels to which both networks give the same label."
         return ""
 
 
@@ -218,9 +218,9 @@ class _Painter(QStyledItemDelegate):
         path.addRoundedRect(place, 3, 3)
         painter.setClipPath(path)
         if row.colour is None:
-            for i, colour in enumerate(_MANY):
+            for i, colour in enumerate(row.colours):
                 corner = QPointF(place.left() + 7 * (i % 2), place.top() + 7 * (i // 2))
-                painter.fillRect(QRectF(corner.x(), corner.y(), 7, 7), QColor(colour))
+                painter.fillRect(QRectF(corner.x(), corner.y(), 7, 7), QColor.fromRgbF(*colour))
         else:
             painter.fillRect(place, QColor.fromRgbF(*row.colour))
         painter.setClipping(False)

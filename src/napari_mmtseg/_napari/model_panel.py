@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
+from napari_mmtseg._napari.form import Folded
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Model
@@ -98,8 +98,7 @@ class ModelPanel(QWidget):
         ):
             grid.addWidget(button, *divmod(i, 3))
         rows.addLayout(grid)
-        self.keep = QCollapsible("Model and script")
-        self.keep.addWidget(inner)
+        self.keep = Folded("Model and script", inner)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)

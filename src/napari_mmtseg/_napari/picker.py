@@ -165,7 +165,7 @@ class ImagePicker(QWidget):
         self._named = layers
         self.images.blockSignals(False)
         rows = min(4, max(1, len(layers)))
-        self.images.setFixedHeight(rows * max(_ROW, self.images.sizeHintForRow(0)) + 8)
+        self.images.setFixedHeight(rows * max(_ROW, self.images.sizeHintForRow(0)) + 4)
         self._images_changed()
 
     def _name_axes(self) -> None:

@@ -1,4 +1,4 @@
-"""What the user has set under File > Preferences: first method, device, threads, models."""
+"""What the user has set under File > Preferences: first method, device, colours, models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from napari.settings import get_plugin_settings
 from platformdirs import user_data_path
 
+from napari_mmtseg.labels.palettes import PALETTES
 from napari_mmtseg.library import Library
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.settings import Method
@@ -33,6 +34,12 @@ def preferred(method: Method) -> Method:
 def threads() -> int:
     """Return how many threads the training process may use; 0 for as many as there are."""
     return int(_value("running", "threads", 0))
+
+
+def palette() -> str:
+    """Return the palette of new results, of `palettes.PALETTES`; empty for napari's colours."""
+    name = str(_value("looks", "colours", ""))
+    return name if name in PALETTES else ""
 
 
 def library() -> Library:

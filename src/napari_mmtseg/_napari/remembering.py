@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,7 +134,7 @@ def restore(recalled: Recalled, images: list[Any]) -> Kept | None:
     remember(model, {"made": record})
     result = Result(layer, model, placed, {}, origin, own=own)
     table = range(1, most + 1) if by_label else legend.label_of
-    seen = Legend(tuple(table), names=legend.names, colours=legend.colours, hidden=legend.hidden)
+    seen = replace(legend, label_of=tuple(table), cut=())
     kept = keep(result, legend=seen)
     kept.remade_from = legend.label_of if by_label else None
     return kept

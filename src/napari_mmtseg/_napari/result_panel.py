@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.again import Origin
-from napari_mmtseg._napari.applying import Applying, dress
+from napari_mmtseg._napari.applying import Applying, dress, ours
 from napari_mmtseg._napari.counting import Counted, Counting, counting_of, groups_in
 from napari_mmtseg._napari.kept import Kept, keep, kept_of, results_of
 from napari_mmtseg._napari.labels_panel import LabelsPanel
@@ -137,6 +137,9 @@ class ResultPanel(QWidget):
             add_above(self.viewer, doubt, result.layer)
         if kept.label_of_piece is None:  # otherwise names wait until pieces are counted
             dress(kept, result.layer)
+        elif kept.shown.palette:
+            with ours(kept):
+                result.layer.colormap = kept.colours(kept.shown)
         self._turn_to(result.layer)
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -290,6 +293,7 @@ class ResultPanel(QWidget):
         kept = kept_of(layer)
         if kept is not None:
             self._remember(kept)
+            self.trust.follow(kept)
         if kept is self._kept:
             self.labels.refresh()
         else:  # what was painted on stays, and this one is beside it
@@ -356,6 +360,9 @@ class ResultPanel(QWidget):
         if kept is None or layer is None or kept.ours:
             return
         kept.base = layer.colormap  # shuffled, or chosen
+        if kept.legend.palette:
+            kept.history.step(kept.legend.painted(""))
+            kept.shown = kept.shown.painted("")
         dress(kept, layer)
         self.labels.refresh()
 
@@ -384,11 +391,8 @@ class ResultPanel(QWidget):
 
         def present() -> tuple[Model, dict[str, Any], bytes | None]:
             assert model is not None
-            note = (
-                {}
-                if result is None
-                else dict(result.layer.metadata.get(napari_layers.METADATA_KEY, {}))
-            )
+            told = {} if result is None else result.layer.metadata
+            note = dict(told.get(napari_layers.METADATA_KEY, {}))
             image = self.viewer.screenshot(canvas_only=True, flash=False)
             return model, note | {"names": dict(model.names)}, as_png(image)
 

@@ -24,6 +24,7 @@ from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.sentence import Sentence
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Note, Preview, Progress, Stop
+from napari_mmtseg.labelling import Segmentation
 
 _SILENCE_SECONDS = 30.0
 _RUN = "Train on the ticked images and label them."
@@ -35,7 +36,8 @@ _DOING = {
     "files": "Image {} of {}",
 }
 _STOPPING = "Stopping; keeping what is done so far…"
-CUT_SHORT = "Stopped: what was not reached is empty."
+_CUT_SHORT = "Stopped: what was not reached is empty."
+_ON_ALL = "Run on all labels it with what was learned."
 _WHOLE = "Training is stopped. {}; Stop again leaves out the rest"
 _SILENT = (
     "No word from the training process for {}: it may be reading or computing something large, or "
@@ -63,7 +65,7 @@ class RunPanel(QWidget):
         self._trained = 0
         self._stopped_in: list[str] = []
         self._clock = _Clock("")
-        self._later = 0.0
+        self._later, self._goes_on = 0.0, False
         self._ending = False
         self._silence = QTimer(self)
         self._silence.setInterval(round(1000 * _SILENCE_SECONDS))
@@ -104,12 +106,8 @@ class RunPanel(QWidget):
     @property
     def stopped(self) -> int | None:
         """After how many iterations the last training was stopped; None if it was not."""
-        return self._trained if "training" in self._stopped_in else None
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether the last labelling was stopped."""
-        return bool(self._stopped_in) and self._stopped_in[-1] not in ("", "training")
+        met = {"", "training"} & set(self._stopped_in)  # before the first iteration was heard of
+        return self._trained if met and self._trained else None
 
     def allow(self, problem: str, note: str = "") -> None:
         """Enable Run, unless there is a problem: then it says so.
@@ -145,7 +143,7 @@ class RunPanel(QWidget):
         """
         self._started = time.monotonic()
         self._trained, self._stopped_in, self._clock = 0, [], _Clock("")
-        self._later = later
+        self._later, self._goes_on = later, isinstance(job, FolderJob)
         self.curve.clear()
         self.progress.setRange(0, 0)
         self.say("Starting…")
@@ -193,9 +191,7 @@ class RunPanel(QWidget):
         elif isinstance(message, Note):
             show_info(message.text)
         elif isinstance(message, Done):
-            self._end(f"Done in {duration(message.seconds)}.")
-            if self.cut_short:
-                self.say(CUT_SHORT)
+            self._end(cut_short(message.result) or f"Done in {duration(message.seconds)}.")
             self._ending = True  # new layers may make another problem, which is not the news
             self.finished.emit(message)
             self._ending = False
@@ -209,8 +205,9 @@ class RunPanel(QWidget):
         self.progress.setValue(step.done)
         if step.phase != self._clock.phase:
             self._clock = _Clock(step.phase)
-            # A stop ends the phase that it met.
-            self.stop_button.setEnabled(self._stopped_in in ([], [""], ["training"]))
+            # Images of a folder are done after a stop in training, until there is another.
+            again = self._goes_on and self._stopped_in in ([""], ["training"])
+            self.stop_button.setEnabled(not self._stopped_in or again)
         left = self._clock.left(step.done, step.total)
         if step.phase == "training":
             self._trained = step.done
@@ -298,6 +295,13 @@ class JobWidget(QWidget):
         """End a run that is under way."""
         self.leave()
         super().closeEvent(event)
+
+
+def cut_short(result: Any) -> str:
+    """Say that a run was stopped before its end, and how to go on; an empty string if not."""
+    if not isinstance(result, Segmentation) or result.complete:
+        return ""
+    return _CUT_SHORT if result.model is None else f"{_CUT_SHORT} {_ON_ALL}"
 
 
 def duration(seconds: float) -> str:

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
-from napari_mmtseg._napari.colouring import highest
 from napari_mmtseg._napari.kept import Kept
 
 if TYPE_CHECKING:
     import napari
 
-_PART = 0.6
-"""Of the highest uncertainty of an image: above that is where its networks disagree most."""
 _CONTOUR_PX = 2
 _COLOUR = "#ff2fd6"  # seen on light tissue and on dark fluorescence
 
@@ -31,7 +29,7 @@ class TrustRow(QWidget):
         self._kept: Kept | None = None
         self.doubt_button = _toggle("Uncertainty", "How far the networks disagree, 0 to 1.")
         self.contour_button = _toggle(
-            "Disagreement", "An outline around the places where the networks disagree most."
+            "Disagreement", "An outline around the pixels to which the networks give other labels."
         )
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -49,6 +47,12 @@ class TrustRow(QWidget):
         self._kept = kept
         self.setVisible(kept is not None and doubts_of(kept) is not None)
         self._look()
+
+    def follow(self, kept: Kept) -> None:
+        """Let the outline be about the labels that a result has by now."""
+        outline = kept.beside.get("contour")
+        if outline is not None and outline in self.viewer.layers:
+            outline.data = apart_in(kept)
 
     def _show(self, what: str, on: bool) -> None:
         kept = self._kept
@@ -85,16 +89,25 @@ def uncertainty_of(kept: Kept, layer: Any) -> Any:
     )
 
 
+def apart_in(kept: Kept) -> NDArray[np.uint8]:
+    """Return 1 where two networks give other labels, or one an object and the other none."""
+    whole = kept.result.whole
+    assert whole is not None
+    assert whole.voters is not None
+    table = np.array(kept.table() if whole.objects is None else whole.model.objects, np.int64)
+    first, second = (np.append(table, 0)[one] for one in whole.voters)  # the last is for -1
+    found: NDArray[np.uint8] = (first != second).astype(np.uint8)
+    return found
+
+
 def contour_of(kept: Kept, layer: Any) -> Labels:
     """Make the layer that outlines where the networks disagree."""
-    level = _PART * highest(doubts_of(kept))
-    apart = (doubts_of(kept) > level).astype(np.uint8)
     outline = Labels(
-        apart,
+        apart_in(kept),
         name=f"{layer.name} disagreement",
         colormap=DirectLabelColormap(color_dict={0: "transparent", 1: _COLOUR, None: _COLOUR}),
         opacity=1.0,
-        metadata={napari_layers.METADATA_KEY: {"disagreement": level}},
+        metadata={napari_layers.METADATA_KEY: {"disagreement": layer.name}},
         **kept.result.placed,
     )
     outline.contour = _CONTOUR_PX

@@ -24,7 +24,7 @@ from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.recording import remember
 from napari_mmtseg._napari.regions import EVERYTHING, Part
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
-from napari_mmtseg._napari.run_panel import CUT_SHORT, JobWidget, duration
+from napari_mmtseg._napari.run_panel import JobWidget, cut_short, duration
 from napari_mmtseg._napari.script import as_python
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.storing import Saved
@@ -299,7 +299,7 @@ class SegmentWidget(JobWidget):
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
-        self._add(labels, run)
+        self._add(labels, run, rest=result.model is not None and not result.complete)
         remember(result.model, {"made": labels.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
             Result(labels, result.model, run.placed, run.about, run.origin, whole=result),
@@ -307,7 +307,7 @@ class SegmentWidget(JobWidget):
         )
         if result.objects is not None:
             said = summary(shown, run.origin, seconds)
-            self.panel.say(f"{CUT_SHORT} {said}" if self.panel.cut_short else said)
+            self.panel.say(" ".join(filter(None, (cut_short(result), said))))
 
     def _show_lazy(self, result: Lazily, run: Run, seconds: float) -> None:
         assert run.sources is not None
@@ -323,8 +323,8 @@ class SegmentWidget(JobWidget):
             Result(layer, model, run.placed, run.about, run.origin, lazy=labels), uncertainty
         )
 
-    def _add(self, labels: Labels, run: Run) -> None:
-        self.panel.offer_all(run.how["part"] is not None)
+    def _add(self, labels: Labels, run: Run, *, rest: bool = False) -> None:
+        self.panel.offer_all(rest or run.how["part"] is not None)
         if run.strokes is not None:
             labels.colormap = run.strokes.colormap
         for one in napari_layers.earlier(self.viewer.layers, labels.metadata):

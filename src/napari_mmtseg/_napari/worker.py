@@ -45,6 +45,7 @@ from napari_mmtseg.writing import Written
 _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
 _GRACE_SECONDS = 1.0
+"""After a stop, for what follows the phase that it met: the result is to be there in two."""
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
@@ -232,7 +233,8 @@ def _serve(work: Callable[[], Done], out: Sender) -> None:
 def _do(job: Job, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
     sources = (job.image, job.objects, job.scribbles, job.mask)
     inputs = _Inputs(*(None if one is None else one.open() for one in sources))
-    run, look = _run(job, inputs), _LiveView(job, inputs, out)
+    look = _LiveView(job, inputs, out)
+    run = _run(job, inputs, look.plane)
     result = _drive(run, look.show, wishes, server, look.turn)
     if isinstance(result, Groups):
         return Done(Grouped(result, result.labels(inputs.objects)), 0)
@@ -270,7 +272,8 @@ def _folder(job: FolderJob, wishes: queue.SimpleQueue[Any], server: Server, out:
             out.send(FileTold(step.outcome))
         out.send(Progress("files", step.done, step.total, math.nan, 0))
 
-    return Done(_drive(batch_steps(job.batch), tell, wishes, server), 0)
+    run = batch_steps(job.batch)  # whose images are done with what was learned until a stop
+    return Done(_drive(run, tell, wishes, server, ends_all=False), 0)
 
 
 def _measure(job: MeasureJob, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
@@ -280,7 +283,7 @@ def _measure(job: MeasureJob, wishes: queue.SimpleQueue[Any], server: Server, ou
     return Done(_drive(job.steps(), tell, wishes, server), 0)
 
 
-def _run(job: Job, inputs: _Inputs) -> Run[Any]:
+def _run(job: Job, inputs: _Inputs, in_view: Callable[[], int]) -> Run[Any]:
     image, axes, spacing, model = inputs.image, job.axes, job.spacing, job.model
     if model is not None and job.at is not None:
         model = model.with_objects(image, job.at, axes=axes, spacing=spacing, mask=inputs.mask)
@@ -290,7 +293,13 @@ def _run(job: Job, inputs: _Inputs) -> Run[Any]:
         if inputs.scribbles is not None:
             model = model.with_classes(image, inputs.scribbles, axes=axes)
         return predict_steps(
-            model, image, axes=axes, spacing=spacing, mask=inputs.mask, uncertain=job.uncertain
+            model,
+            image,
+            axes=axes,
+            spacing=spacing,
+            mask=inputs.mask,
+            uncertain=job.uncertain,
+            first=in_view,
         )
     if isinstance(job.method, ObjectIIC) and inputs.objects is not None:
         return group_objects_steps(image, inputs.objects, job.method, axes=axes)
@@ -302,6 +311,7 @@ def _run(job: Job, inputs: _Inputs) -> Run[Any]:
         scribbles=inputs.scribbles,
         mask=inputs.mask,
         uncertain=job.uncertain,
+        first=in_view,
     )
 
 
@@ -311,17 +321,20 @@ def _drive(
     wishes: queue.SimpleQueue[Any],
     server: Server,
     turn: Callable[[int], None] = lambda plane: None,
+    *,
+    ends_all: bool = True,
 ) -> Any:
     """Drive a run to its end, and meanwhile do what the window wishes.
 
-    A stop ends the phase that it meets. What was labelled so far is parted into objects after that
-    for a moment; what was learned so far labels the whole image.
+    A stop ends the phase that it meets, and after a moment those that follow: what was learned so
+    far labels what can be done at once. Unless it `ends_all`, only training ends in mid-work.
     """
     stopped: tuple[str, float] | None = None
     phase = ""
     while True:
         late = stopped is not None and time.perf_counter() - stopped[1] > _GRACE_SECONDS
-        stop = stopped is not None and (stopped[0] == phase or (late and stopped[0] != "training"))
+        late = late and (ends_all or (stopped is not None and stopped[0] != "training"))
+        stop = stopped is not None and (stopped[0] == phase or late)
         try:
             step = run.send(stop or None)
         except StopIteration as end:
@@ -335,7 +348,8 @@ def _drive(
                 turn(wish.plane)
             else:
                 server.take(wish)
-        on_step(step)
+        if stopped is None or stopped[0] == phase or not ends_all:
+            on_step(step)  # a look at what follows a stop would hold it up
         server.answer()
 
 
@@ -349,6 +363,10 @@ class _LiveView:
         self._trained = False
         self._last, self._cost = -1e9, 0.0
         self._before: Labels | None = None
+
+    def plane(self) -> int:
+        """Return which plane is in view."""
+        return self._plane
 
     def turn(self, plane: int) -> None:
         """Note which plane is in view."""

@@ -19,8 +19,19 @@ from napari_mmtseg.settings import Method
 R = TypeVar("R")
 
 Weights = Mapping[str, NDArray[Any]]
-Prediction = tuple[NDArray[np.integer], NDArray[np.float32] | None]
-"""Clusters (*spatial) in 0..K - 1, and the uncertainty (*spatial) in 0..1 if it was asked for."""
+
+
+class Doubt(NamedTuple):
+    """What is known of two voters that differ."""
+
+    uncertainty: NDArray[np.float32]
+    """(*spatial), in 0..1."""
+    voters: tuple[NDArray[np.int16], NDArray[np.int16]]
+    """Each (*spatial): the clusters that a voter would give alone."""
+
+
+Prediction = tuple[NDArray[np.integer], Doubt | None]
+"""Clusters (*spatial) in 0..K - 1, and how far they are in doubt if that was asked for."""
 
 
 class Array(NamedTuple):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mmtseg.arrays import Region, grown, within
-from napari_mmtseg.engine import Draft, Prediction, Predictor, Tile
+from napari_mmtseg.engine import Doubt, Draft, Prediction, Predictor, Tile
 from napari_mmtseg.engine.refine import refined, voting_grid
 from napari_mmtseg.engine.refine.decision import decide
 from napari_mmtseg.methods import RefinedMethod
@@ -122,7 +122,9 @@ def predictor(
         if label_of is None or len(found) < 2:
             return clusters, None
         seen, shape, own = _looked_at(place, coarser, tuple(found.shape[2:]))
-        return clusters, result.uncertainty(seen, coarser, shape, label_of)[own]
+        unsure = result.uncertainty(seen, coarser, shape, label_of)[own]
+        first, second = result.alone(seen, coarser, shape)
+        return clusters, Doubt(unsure, (first[own], second[own]))
 
     side = _side(n_votes, n_channels, factor)
     return Predictor(tuple(factor), (side,) * len(factor), halo, reduce, find)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg.labels.numbering import LARGEST
+from napari_mmtseg.labels.palettes import PALETTES
 
 LONGEST_NAME = 80
 
@@ -35,6 +36,8 @@ class Legend:
         Of the labels whose colour was chosen.
     hidden : frozenset of int
         Labels that are not seen.
+    palette : str
+        Of `palettes.PALETTES`, for the labels whose colour was not chosen; empty for the viewer's.
     """
 
     label_of: tuple[int, ...]
@@ -42,6 +45,7 @@ class Legend:
     names: Mapping[int, str] = field(default_factory=dict)
     colours: Mapping[int, Colour] = field(default_factory=dict)
     hidden: frozenset[int] = frozenset()
+    palette: str = ""
 
     def __post_init__(self) -> None:
         if not self.cut:
@@ -49,13 +53,16 @@ class Legend:
 
     @classmethod
     def of(
-        cls, label_of: Iterable[int] | NDArray[Any], names: Mapping[int, str] | None = None
+        cls,
+        label_of: Iterable[int] | NDArray[Any],
+        names: Mapping[int, str] | None = None,
+        palette: str = "",
     ) -> Legend:
         """Make the legend of a table from cluster to label."""
         labels = tuple(int(one) for one in label_of)
         present = set(labels)
         kept = {label: name for label, name in (names or {}).items() if label in present}
-        return cls(labels, names=kept)
+        return cls(labels, names=kept, palette=palette)
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -168,6 +175,7 @@ class Legend:
             names={goes[one]: name for one, name in self.names.items() if one in goes},
             colours={goes[one]: value for one, value in self.colours.items() if one in goes},
             hidden=frozenset(goes[one] for one in self.hidden if one in goes),
+            palette=self.palette,
         )
 
     def named(self, label: int, name: str) -> Legend:
@@ -184,6 +192,16 @@ class Legend:
         if colour is not None:
             colours[label] = colour
         return replace(self, colours=colours)
+
+    def painted(self, palette: str) -> Legend:
+        """Take the colours of another palette; those that were chosen one by one stay.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name.
+        """
+        return replace(self, palette=_palette(palette))
 
     def hiding(self, labels: Collection[int], hide: bool = True) -> Legend:
         """Hide labels, or show them again."""
@@ -203,6 +221,7 @@ class Legend:
             "names": {str(one): name for one, name in self.names.items()},
             "colours": {str(one): [*value] for one, value in self.colours.items()},
             "hidden": sorted(self.hidden),
+            "palette": self.palette,
         }
 
     @classmethod
@@ -222,6 +241,7 @@ class Legend:
                 checked_names(data["names"]),
                 colours,
                 frozenset(int(one) for one in data["hidden"]),
+                _palette(data.get("palette", "")),  # older ones know none
             )
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"This is no legend of labels ({error!r})") from error
@@ -304,6 +324,12 @@ def checked_names(names: Mapping[Any, Any]) -> dict[int, str]:
             )
         made[number] = name
     return made
+
+
+def _palette(name: Any) -> str:
+    if name and name not in PALETTES:
+        raise ValueError(f"the palette must be one of {', '.join(PALETTES)}, got {name!r}")
+    return str(name)
 
 
 def _colour(value: Sequence[float]) -> Colour:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,15 @@ _SLAB = 2**17
 """Pixels summed up at once: what holds Python's lock takes milliseconds."""
 
 
+class Votes(NamedTuple):
+    """How often a pixel has a cluster and two networks give it which."""
+
+    clusters: NDArray[np.int64]
+    """(3, N): the cluster, and those that the two networks give."""
+    pixels: NDArray[np.float64]
+    """(N,)"""
+
+
 @dataclass(frozen=True, eq=False)
 class Sums:
     """Sums over the pixels of each cluster.
@@ -25,15 +34,15 @@ class Sums:
     pixels : (K,) float64 array
     intensities : (K, C) float64 array, optional
         In the image's own values.
-    doubt : (K,) float64 array, optional
-        Of the uncertainty.
+    votes : Votes, optional
+        How often two networks give which clusters.
     total : float
         Pixels of the image, those of no cluster included.
     """
 
     pixels: NDArray[np.float64]
     intensities: NDArray[np.float64] | None
-    doubt: NDArray[np.float64] | None
+    votes: Votes | None
     total: float
 
     def by_label(self, legend: Legend) -> Told:
@@ -48,8 +57,11 @@ class Sums:
             means = np.stack(channels, axis=1) / many[:, None]
             means[pixels == 0] = np.nan
         sure = None
-        if self.doubt is not None:
-            sure = 1 - np.bincount(own, self.doubt, len(labels)) / many
+        if self.votes is not None:
+            table = legend.table()
+            ours, first, second = table[self.votes.clusters]
+            agree = self.votes.pixels * (first == second)
+            sure = np.bincount(np.searchsorted(labels, ours), agree, len(labels)) / many
             sure[pixels == 0] = np.nan
         return Told(labels, pixels, pixels / max(1.0, self.total), means, sure)
 
@@ -66,7 +78,7 @@ class Told:
     means : (L, C) float64 array, optional
         Mean intensities.
     confidence : (L,) float64 array, optional
-        1 less the mean uncertainty.
+        Share of the pixels to which both networks give one label.
     """
 
     labels: NDArray[np.int64]
@@ -80,7 +92,7 @@ def summed(
     clusters: NDArray[np.integer],
     count: int,
     image: Frames | None = None,
-    doubt: NDArray[np.floating] | None = None,
+    voters: Sequence[NDArray[np.integer]] | None = None,
 ) -> Sums:
     """Sum over the pixels of each cluster, a little at a time.
 
@@ -92,13 +104,13 @@ def summed(
         Number of clusters K.
     image : Frames, optional
         Whose labels have the clusters' shape.
-    doubt : float array, optional
-        The uncertainty, of the clusters' shape.
+    voters : two int arrays, optional
+        The clusters that each of two networks gives, of the clusters' shape.
     """
     pixels = np.zeros(count)
     intensities = None if image is None else np.zeros((count, image.n_channels))
-    doubts = None if doubt is None else np.zeros(count)
-    for own_frame, channels, unsure in _frames(clusters, image, doubt):
+    votes = None if voters is None else _counted(clusters, voters, count)
+    for own_frame, channels in _frames(clusters, image):
         flat = own_frame.reshape(-1)
         for start in range(0, len(flat), _SLAB):
             part = flat[start : start + _SLAB]
@@ -110,19 +122,35 @@ def summed(
                     seen = values[at].astype(np.float64)
                     seen[~np.isfinite(seen)] = 0
                     intensities[:, channel] += np.bincount(own, seen, count)
-            if doubts is not None and unsure is not None:
-                doubts += np.bincount(own, unsure[at], count)
-    return Sums(pixels, intensities, doubts, clusters.size)
+    return Sums(pixels, intensities, votes, clusters.size)
+
+
+def _counted(
+    clusters: NDArray[np.integer], voters: Sequence[NDArray[np.integer]], count: int
+) -> Votes:
+    """Count how often which clusters are given together, a little at a time."""
+    known = np.zeros(0, np.int64)
+    pixels: NDArray[np.float64] = np.zeros(0)
+    flat = [one.reshape(-1) for one in (clusters, *voters)]
+    for start in range(0, len(flat[0]), _SLAB):
+        parts = [one[start : start + _SLAB].astype(np.int64) for one in flat]
+        there = np.logical_and.reduce([(one >= 0) & (one < count) for one in parts])
+        own, first, second = (one[there] for one in parts)
+        codes, counts = np.unique((own * count + first) * count + second, return_counts=True)
+        known, place = np.unique(np.concatenate([known, codes]), return_inverse=True)
+        sums = np.bincount(place, np.concatenate([pixels, counts]), len(known))
+        pixels = sums.astype(np.float64)
+    ours, beside = np.divmod(known, count * count)
+    return Votes(np.stack([ours, *np.divmod(beside, count)]), pixels)
 
 
 def _frames(
-    clusters: NDArray[Any], image: Frames | None, doubt: NDArray[Any] | None
-) -> Iterator[tuple[NDArray[Any], list[NDArray[Any]], NDArray[Any] | None]]:
-    """Give the clusters of a frame, the values of its channels and its uncertainty, each flat."""
+    clusters: NDArray[Any], image: Frames | None
+) -> Iterator[tuple[NDArray[Any], list[NDArray[Any]]]]:
+    """Give the clusters of a frame, and the values of its channels, each flat."""
     if image is None:
-        yield clusters, [], None if doubt is None else doubt.reshape(-1)
+        yield clusters, []
         return
     for index in range(len(image)):
-        unsure = None if doubt is None else image.frame_of(doubt, index).reshape(-1)
         channels = [one.reshape(-1) for one in image.read(index)]
-        yield image.frame_of(clusters, index), channels, unsure
+        yield image.frame_of(clusters, index), channels

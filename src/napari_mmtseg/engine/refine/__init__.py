@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_mmtseg.arrays import Region
 from napari_mmtseg.engine.refine.borders import Regions, halving, regions
-from napari_mmtseg.engine.refine.decision import by_label, decide, disagreement, pooled
+from napari_mmtseg.engine.refine.decision import by_label, decide, disagreement, favourite, pooled
 from napari_mmtseg.engine.refine.regional import Regional
 from napari_mmtseg.engine.refine.sharpening import favoured, sharpened, sharpened_groups
 
@@ -87,6 +87,27 @@ class Refined:
         if self._regions is not None:
             apart = pooled(apart, self._regions.labels)
         return disagreement(apart[:, *seen], factor, shape)
+
+    def alone(
+        self, seen: Region, factor: tuple[int, ...], shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.int16], ...]:
+        """Return for each voter the clusters that it would give alone, before sharpening.
+
+        Parameters
+        ----------
+        seen, factor, shape
+            As for `uncertainty`.
+        """
+        found = []
+        for votes in self._voters:
+            own = votes.max(0).indices.to(torch.int16).cpu().numpy()
+            if self._regions is not None:
+                own = favourite(votes, self._regions.labels)
+            part = own[seen]
+            for axis, one in enumerate(factor):
+                part = part.repeat(one, axis)
+            found.append(part[tuple(slice(n) for n in shape)])
+        return tuple(found)
 
 
 @torch.no_grad()

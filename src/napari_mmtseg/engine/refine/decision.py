@@ -32,6 +32,20 @@ def pooled(votes: Tensor, regions: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(found).view(votes.shape).to(votes.device)
 
 
+def favourite(votes: Tensor, regions: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Give each pixel the cluster with the highest mean votes in its region.
+
+    Parameters
+    ----------
+    votes, regions
+        As for `pooled`.
+    """
+    where = regions.ravel()
+    sums = [np.bincount(where, plane) for plane in votes.flatten(1).cpu().numpy()]
+    found: NDArray[np.int16] = np.argmax(sums, axis=0).astype(np.int16)[where]
+    return found.reshape(regions.shape)
+
+
 @torch.no_grad()
 def decide(
     votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...], *, smooth: bool = True
