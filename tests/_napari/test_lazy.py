@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from dataclasses import replace
 
 import dask.array
 import napari
@@ -343,11 +344,13 @@ def test_the_copied_script_knows_the_voxels(viewer, widget, qtbot, stack, monkey
     assert_array_equal(names["labels"], expected)
 
 
-def test_planes_too_large_to_look_at_whole_are_shown_tile_by_tile(viewer, widget, qtbot):
+@pytest.mark.parametrize("output", ["classes", "objects"])
+def test_planes_too_large_to_look_at_whole_are_shown_tile_by_tile(viewer, widget, qtbot, output):
     part = np.random.default_rng(0).integers(40, 44, (1025, 1025), np.uint8)
     part.reshape(5, 205, 5, 205)[:, 60:130, :, 60:130] += 150
     image = dask.array.tile(dask.array.from_array(part, chunks=1025), (8, 8))
     viewer.add_image(image, name="big", contrast_limits=(0, 255))
+    widget.form.show_method(replace(METHOD, output=output))
     run(widget, qtbot)
     layer = viewer.layers[-1]
     assert layer.multiscale

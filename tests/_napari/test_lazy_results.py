@@ -66,6 +66,7 @@ def test_another_diameter_parts_lazy_objects_anew(viewer, widget, finish, qtbot,
     assert panel.diameter.value() == pytest.approx(before.diameter_px, abs=0.05)
     assert "µm, measured" in panel._says.text()
     expected = before.predict(discs, axes="TYX")
+    assert layer.opacity == 0.6  # as of one in memory
     assert_array_equal(layer.data[1], expected[1])
     panel.diameter.setValue(40)
     panel.part_button.click()

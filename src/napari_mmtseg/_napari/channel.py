@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import threading
@@ -126,3 +127,15 @@ class Receiver:
                 raise EOFError
             done += got
         return view
+
+
+def standard(mark: bytes) -> tuple[Receiver, Sender]:
+    """Take standard input and output for the messages alone; others print to standard error."""
+    source, out = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # a window without a console has no standard error
+        os.dup2(nothing, 1)
+    return Receiver(os.fdopen(source, "rb"), mark), Sender(os.fdopen(out, "wb"), mark)

@@ -95,9 +95,10 @@ class CorrectWidget(QWidget):
         layer = self.picker.layer
         data = napari_layers.data_of(layer)
         if layer.multiscale or not isinstance(data, np.ndarray):
+            finest = "layer.data[0]" if layer.multiscale else "layer.data"
             return (
                 f"{layer.name} is not in memory, so it cannot be corrected: load it, "
-                "viewer.add_labels(numpy.asarray(layer.data))."
+                f"viewer.add_labels(numpy.asarray({finest}), scale=layer.scale, units=layer.units)."
             )
         if not data.flags.writeable:
             return f"{layer.name} may not be written to: copy it, layer.data = layer.data.copy()."

@@ -30,7 +30,7 @@ from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
 from napari_mmtseg.stores import open_image
 
-_OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
+OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
 UNITLESS = ("pixel", "dimensionless")
 
@@ -313,7 +313,7 @@ def result_layers(
         name=name,
         features=counts_table(present, pixels, labels.size),
         metadata=metadata,
-        opacity=_OPACITY[shows(result.method)],
+        opacity=OPACITY[shows(result.method)],
         **placed,
     )
     if result.uncertainty is None:

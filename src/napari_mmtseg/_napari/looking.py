@@ -21,6 +21,7 @@ from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
 from napari_mmtseg._napari.worker import Lazily
+from napari_mmtseg.methods.refining import output_of
 
 if TYPE_CHECKING:
     import napari
@@ -78,7 +79,10 @@ class LazyResults(QObject):
         """
         cut = Places(shape).cut
         labels = self._labels(result, order, shape)
-        layer = Labels(labels.data, multiscale=cut, name=name, metadata=metadata, **placed)
+        opacity = napari_layers.OPACITY[output_of(order.model.method)]
+        layer = Labels(
+            labels.data, multiscale=cut, name=name, metadata=metadata, opacity=opacity, **placed
+        )
         layer.features = napari_layers.known_features(labels)
         layer.editable = False  # which napari takes back when it turns to 3D
         layer.events.editable.connect(lambda: setattr(layer, "editable", False))

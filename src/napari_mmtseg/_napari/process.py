@@ -15,10 +15,11 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.channel import GarbledError, Receiver, Sender
+from napari_mmtseg._napari.measuring_job import MeasureJob
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, MeasureJob, Message, main
+from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Message, main
 
 _PROGRAM = f"from {main.__module__} import main; main()"
 _PATIENCE_SECONDS = 5  # for threads whose pipes are shut, before they are left to themselves

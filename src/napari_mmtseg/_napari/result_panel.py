@@ -61,10 +61,6 @@ class ResultPanel(QWidget):
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLED_MS)
-        self._steady = QTimer(self)
-        """Until a slider has come to rest."""
-        self._steady.setSingleShot(True)
-        self._steady.setInterval(_SETTLED_MS)
         self.empty = QLabel(_EMPTY)
         self.empty.setEnabled(False)
         self.empty.setWordWrap(True)
@@ -97,8 +93,7 @@ class ResultPanel(QWidget):
 
     def _connect(self) -> None:
         self._applying.applied.connect(self._note_applied)
-        self._applying.areas_wanted.connect(lambda _: self._steady.start())
-        self._steady.timeout.connect(self._ask_for_areas)
+        self._applying.areas_wanted.connect(self.areas_wanted)
         self._counting.made.connect(self._take_counted)
         self._remembering.found.connect(self._take_recalled)
         self._settled.timeout.connect(self._count)
@@ -210,29 +205,15 @@ class ResultPanel(QWidget):
         changes = {"layer": layer, "model": whole.model, "whole": whole, "origin": origin}
         self.show_result(kept.result._replace(**changes))
 
-    def show_objects_anew(self, result: Result, settings: dict[str, Any]) -> None:
-        """Show lazy objects that were found anew in their layer."""
-        record = result.layer.metadata[napari_layers.METADATA_KEY]
-        record |= {"settings": settings, "object_at": result.origin.at}
-        self.show_result(result)
-
-    def show_areas_anew(self, kept: Kept, lazy: Any) -> None:
-        """Show lazy areas that were found anew in their layer."""
-        kept.result = kept.result._replace(lazy=lazy)
-        layer = kept.layer
-        if layer is not None:
-            self._applying.finish(kept, layer)
-            self._count()
+    def show_joined(self, kept: Kept) -> None:
+        """Show a result whose layer has the labels of its legend by now."""
+        self._applying.finish(kept, kept.layer)
+        self._count()
 
     def stay(self, kept: Kept) -> None:
         """Go back to the labels that are shown, since others were not to be had."""
         kept.history.step(replace(kept.legend, label_of=kept.shown.label_of, cut=kept.shown.cut))
         self.labels.refresh()
-
-    def _ask_for_areas(self) -> None:
-        kept = self._kept
-        if kept is not None and kept.legend.label_of != kept.shown.label_of:
-            self.areas_wanted.emit(kept)
 
     def _turn_to(self, layer: Labels | None) -> None:
         """Show what is known of a layer."""

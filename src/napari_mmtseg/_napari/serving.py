@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_mmtseg import memory
 from napari_mmtseg._napari.channel import Sender
 from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.sources import Source
@@ -22,6 +24,7 @@ from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Model
 
 _SMALL_PLANE = 2**22
+_PATIENCE_SECONDS = 3.0
 
 
 class Serve(NamedTuple):
@@ -207,6 +210,9 @@ class Server:
         self._orders: dict[int, Serve] = {}
         self._open: dict[int, Planes] = {}
         self._looks: dict[int, Look] = {}
+        self._memory = ExitStack()
+        self.patience: float | None = None
+        """After so many seconds without a wish it should rest; never if None."""
 
     def take(self, wish: Any) -> None:
         """Note a `Serve`, `Look` or `Forget`."""
@@ -220,6 +226,9 @@ class Server:
 
     def answer(self) -> None:
         """Answer the looks that are noted."""
+        if self._looks and self.patience is None:
+            self._memory.enter_context(memory.kept())  # what a look has used is left to the next
+            self.patience = _PATIENCE_SECONDS
         while self._looks:
             number, look = self._looks.popitem()
             if number not in self._orders:
@@ -233,6 +242,11 @@ class Server:
                 return
             except Exception as error:  # the next place may be sound
                 self._out.send(Unseen(number, look.place, words_for(error)))
+
+    def rest(self) -> None:
+        """Give memory back to the system."""
+        self._memory.close()
+        self.patience = None
 
     def _send_draft(self, look: Look, clusters: Clusters) -> None:
         self._out.send(Seen(look.number, look.place, clusters, draft=True))

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg import memory
-from napari_mmtseg._napari.channel import Receiver, Sender, UnreadableError
+from napari_mmtseg._napari.channel import Receiver, Sender, UnreadableError, standard
+from napari_mmtseg._napari.measuring_job import MeasureJob
 from napari_mmtseg._napari.numbers import alike, counted
-from napari_mmtseg._napari.serving import Look, Planes, Seen, Server, Unseen
+from napari_mmtseg._napari.serving import Planes, Seen, Server, Unseen
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.storing import Save, Saved, save_steps
 from napari_mmtseg._napari.words import words_for
@@ -33,7 +33,7 @@ from napari_mmtseg.folders.running import Summary
 from napari_mmtseg.folders.work import Outcome
 from napari_mmtseg.grouping import Groups, group_objects_steps
 from napari_mmtseg.labelling import Segmentation
-from napari_mmtseg.labels.measuring import Measured, measure_steps
+from napari_mmtseg.labels.measuring import Measured
 from napari_mmtseg.labels.pieces import TiledPieces
 from napari_mmtseg.labels.tables import Table
 from napari_mmtseg.methods import ObjectIIC
@@ -46,8 +46,6 @@ _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
 _GRACE_SECONDS = 1.0
 """After a stop, for what follows the phase that it met: the result is to be there in two."""
-_REST_SECONDS = 3.0
-"""Without a look, after which memory goes back to the system."""
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
@@ -78,16 +76,6 @@ class FolderJob(NamedTuple):
     """Do a folder of images."""
 
     batch: Batch
-
-
-class MeasureJob(NamedTuple):
-    """Measure objects that are not in memory; see `measure`."""
-
-    labels: Source
-    pixels: Source | None
-    axes: str
-    spacing: tuple[float, ...] | None
-    unit: str
 
 
 class View(NamedTuple):
@@ -190,7 +178,7 @@ class _Inputs(NamedTuple):
 
 def main() -> None:
     """Serve jobs until standard input closes."""
-    source, out = _channel(sys.argv[1].encode())
+    source, out = standard(sys.argv[1].encode())
     wishes: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(source, wishes, out), daemon=True).start()
     if hasattr(os, "nice"):
@@ -198,43 +186,21 @@ def main() -> None:
     with contextlib.suppress(ImportError):
         import_module("torch")  # a second or two that the user need not wait on Run
     server = Server(out, lambda: not wishes.empty())
-    looking = contextlib.ExitStack()  # what a look has used is left to the next
-    resting = None
+    works: dict[type, Callable[..., Done]]
+    works = {Job: _do, Save: _save, FolderJob: _folder, MeasureJob: _measure}
     while True:
         try:
-            wish = wishes.get(timeout=resting)
+            wish = wishes.get(timeout=server.patience)
         except queue.Empty:
-            looking.close()
-            resting = None
+            server.rest()
             continue
-        if isinstance(wish, Look) and resting is None:
-            looking.enter_context(memory.kept())
-            resting = _REST_SECONDS
-        if isinstance(wish, Job):
-            _serve(partial(_do, wish, wishes, server, out), out)
-        elif isinstance(wish, Save):
-            _serve(partial(_save, wish, wishes, server, out), out)
-        elif isinstance(wish, FolderJob):
-            _serve(partial(_folder, wish, wishes, server, out), out)
-        elif isinstance(wish, MeasureJob):
-            _serve(partial(_measure, wish, wishes, server, out), out)
+        if type(wish) in works:
+            _serve(partial(works[type(wish)], wish, wishes, server, out), out)
         else:
             server.take(wish)
         del wish  # and the image with it
         if wishes.empty():
             server.answer()
-
-
-def _channel(mark: bytes) -> tuple[Receiver, Sender]:
-    """Take standard input and output for the messages alone; others print to standard error."""
-    source, out = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    try:
-        os.dup2(2, 1)
-    except OSError:  # a window without a console has no standard error
-        os.dup2(nothing, 1)
-    return Receiver(os.fdopen(source, "rb"), mark), Sender(os.fdopen(out, "wb"), mark)
 
 
 def _listen(source: Receiver, wishes: queue.SimpleQueue[Any], out: Sender) -> None:
@@ -314,11 +280,7 @@ def _measure(job: MeasureJob, wishes: queue.SimpleQueue[Any], server: Server, ou
     def tell(step: Measured) -> None:
         out.send(Progress("measuring", step.done, step.total, math.nan, 0))
 
-    pixels = None if job.pixels is None else job.pixels.open()
-    steps = measure_steps(
-        job.labels.open(), pixels, axes=job.axes, spacing=job.spacing, unit=job.unit
-    )
-    return Done(_drive(steps, tell, wishes, server), 0)
+    return Done(_drive(job.steps(), tell, wishes, server), 0)
 
 
 def _run(job: Job, inputs: _Inputs, in_view: Callable[[], int]) -> Run[Any]:
