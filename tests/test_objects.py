@@ -61,6 +61,14 @@ def test_the_diameter_is_measured_and_can_be_set():
     assert train(image, MMT.preset("nuclei", diameter_px=33)).diameter_px == 33
 
 
+def test_objects_of_a_large_image_are_as_large_as_those_of_a_part(monkeypatch):
+    image = discs()[0]
+    monkeypatch.setattr("napari_mmtseg.methods.networks._WORKING_PIXELS_OF_CROPS", 1024)
+    assert MMT().reduction_of(image.size) > 1
+    model = train(image, MMT.preset("nuclei"))
+    assert model.diameter_px == pytest.approx(20, rel=0.15)
+
+
 def test_small_objects_beside_a_set_diameter_are_left_out():
     image, _ = discs()
     image[118:125, 18:25] = 0.8

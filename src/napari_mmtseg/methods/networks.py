@@ -23,7 +23,12 @@ class NetworkMethod(LearningMethod, SpatialMethod):
     takes_scribbles: ClassVar[bool] = True
 
     def reduction_of(self, pixels: int) -> int:
-        """Return the working reduction a side of planes of so many pixels."""
+        """Return the working reduction a side of planes of so many pixels.
+
+        Objects are no larger in a larger image, so that they are looked at as they are.
+        """
+        if self.crop_px and self.output == "objects":
+            return self.reduction or 1
         aim = _WORKING_PIXELS_OF_CROPS if self.crop_px else _WORKING_PIXELS
         return self.reduction or min(MAX_REDUCTION, round(math.sqrt(pixels / aim)))
 
@@ -118,7 +123,7 @@ class NetworkMethod(LearningMethod, SpatialMethod):
         "Working reduction",
         "Train on the image reduced by this factor a side; labels come back at full size. 1 keeps "
         "every pixel; automatic aims at 65,000 working pixels a plane, at a million where training "
-        "sees crops, and is never more than 8.",
+        "sees crops, is never more than 8, and 1 for objects where training sees crops.",
         ge=0,
         le=64,
         zero="automatic",
