@@ -147,6 +147,19 @@ def test_stopping_after_the_last_block_finishes(tmp_path):
     assert run(tmp_path / "b.zarr", stop_after=total)[0] == tmp_path / "b.zarr"
 
 
+def test_a_large_block_is_computed_once_and_kept_in_chunks_that_can_be_looked_at(tmp_path):
+    labels = np.arange(1100 * 4096, dtype=np.int32).reshape(1100, 4096)
+    path, steps = run(tmp_path / "a.zarr", labels, chunk=(4096, 2048), stop_after=3)
+    assert path.suffix == ".unfinished"
+    calls = []
+    path, steps = run(tmp_path / "a.zarr", labels, chunk=(4096, 2048), calls=calls)
+    assert [step.found for step in steps[:8]] == [True] * 3 + [False] * 5
+    assert [(one[0].stop, one[1].start) for one in calls] == [(1100, 0), (1100, 2048)]
+    stored = open_image(path).levels[0]
+    assert stored.chunks == (1024, 1024)
+    assert_array_equal(stored[:], labels)
+
+
 def test_closing_the_writer_keeps_what_is_done(tmp_path):
     writer = write_labels(
         tmp_path / "a.zarr",

@@ -38,7 +38,9 @@ class Estimate(NamedTuple):
         return self.training + self.labelling
 
 
-def estimate(method: Method, shape: tuple[int, ...], n_channels: int) -> Estimate:
+def estimate(
+    method: Method, shape: tuple[int, ...], n_channels: int, seen: int | None = None
+) -> Estimate:
     """Estimate a run; within a factor of two or so, and more on machines that are unlike ours.
 
     Parameters
@@ -47,10 +49,16 @@ def estimate(method: Method, shape: tuple[int, ...], n_channels: int) -> Estimat
     shape : tuple of int
         Of the labels, ending in that of a plane.
     n_channels : int
+    seen : int, optional
+        How many pixels are in view of a lazy image: the others wait until they are looked at.
     """
     cores = min(os.cpu_count() or 1, _MOST_CORES)
-    pixels, plane = math.prod(shape), math.prod(shape[-2:])
-    memory = pixels * (12.0 + 4 * n_channels)
+    plane = math.prod(shape[-2:])
+    pixels = held = math.prod(shape)
+    if seen is not None:
+        held = seen
+        pixels = pixels if output_of(method) == "areas" else seen  # all areas are found first
+    memory = held * (12.0 + 4 * n_channels)
     if not method.trains:
         return Estimate(0.0, _REGION_SECONDS * pixels, memory + 350.0 * plane)
     reduction = max(1, method.reduction_of(plane)) if isinstance(method, NetworkMethod) else 1

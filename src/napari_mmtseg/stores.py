@@ -34,6 +34,8 @@ class StoredImage:
         For each level, the size of a voxel and the place of the first along each axis.
     units : tuple of (str or None)
         The unit of each axis.
+    labels : bool
+        Whether the store says that it holds a label image.
     """
 
     levels: tuple[Guarded, ...]
@@ -41,6 +43,7 @@ class StoredImage:
     scale: tuple[tuple[float, ...], ...]
     translate: tuple[tuple[float, ...], ...]
     units: tuple[str | None, ...]
+    labels: bool = False
 
     @property
     def pixels(self) -> Levels | Guarded:
@@ -146,7 +149,8 @@ def _multiscale(path: Path, group: zarr.Group, on_damage: Literal["raise", "blan
     except Exception as error:  # anything may stand in a file
         said = error if isinstance(error, ValueError) else repr(error)
         raise ValueError(f"The OME-Zarr metadata of {path} cannot be used: {said}") from error
-    return StoredImage(levels, axes, scale, translate, units)
+    labels = "image-label" in described and levels[0].dtype.kind in "iu"
+    return StoredImage(levels, axes, scale, translate, units, labels)
 
 
 def _axes(image: dict[str, Any], version: str | None) -> tuple[str, tuple[str | None, ...]]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import zarr
 
 _OVERVIEW_PX = 512  # the coarsest level is at most as large
+_CHUNK_PX = 1024
+"""Of a larger block, chunks are a half, a fourth...: whoever looks at it reads them whole."""
 _UNITS = {
     "µm": "micrometer",  # the micro sign
     "μm": "micrometer",  # the Greek letter
@@ -35,11 +37,11 @@ class Written(NamedTuple):
 
     done: int
     total: int
-    """Blocks of all levels."""
+    """Chunks of all levels."""
     level: int
     """0 for the labels themselves, above for the coarser copies made of them."""
     region: Region
-    """The block, in the voxels of its level."""
+    """The chunk, in the voxels of its level."""
     found: bool
     """Whether an earlier writing had finished it."""
 
@@ -74,7 +76,8 @@ def write_labels(
     path : str or path-like
         The final name, such as "labels.zarr".
     shape, chunk : sequence of int
-        Size of the labels, and of a block, along each axis.
+        Size of the labels, and of a block, along each axis. A block of more than 1024 along Y or X
+        is computed whole and kept in several chunks.
     blocks : callable
         Gives the labels of a block, called with its slices, for missing blocks alone. It must
         give the same labels each time.
@@ -95,7 +98,7 @@ def write_labels(
     Yields
     ------
     Written
-        After each block. Sending True stops; what is done stays for the next time.
+        After each chunk. Sending True stops; what is done stays for the next time.
 
     Returns
     -------
@@ -118,12 +121,19 @@ def write_labels(
             store = Unfinished(target, plan.header(fingerprint), shapes, overwrite=overwrite)
         with store:
             total = sum(math.prod(array.cdata_shape) for array in store.arrays)
-            for done, (level, key, region) in enumerate(_all_blocks(store.arrays), 1):
+            block: NDArray[Any] | None = None
+            box: Region | None = None
+            for done, (level, key, region) in enumerate(_chunks(store.arrays, plan.block), 1):
                 found = store.holds(key)
                 if not found:
                     if level == 0:
-                        made = _checked(blocks(region), region, plan.dtype)
+                        around = plan.block_of(region)
+                        if block is None or box != around:
+                            block, box = None, around  # there may be no room for both
+                            block = _checked(blocks(around), around, plan.dtype)
+                        made = _within(block, around, region)
                     else:
+                        block = None
                         made = plan.coarser(store.arrays[level - 1], region, level)
                     with in_words(target):
                         store.arrays[level][region] = made
@@ -210,7 +220,10 @@ class _Plan:
         if dtype.kind not in "iu":
             raise TypeError(f"Labels are whole numbers, got dtype {dtype}")
         self.shape = tuple(int(n) for n in shape)
-        self.chunk = tuple(int(n) for n in chunk)
+        self.block = tuple(int(n) for n in chunk)
+        self.chunk = tuple(
+            _halved(n) if axis in "YX" else n for axis, n in zip(self.axes, self.block, strict=True)
+        )
         self.scale = tuple(float(s) for s in ([1] * ndim if scale is None else scale))
         self.units = tuple([None] * ndim if units is None else units)
         self.translate = tuple(float(t) for t in ([0] * ndim if translate is None else translate))
@@ -232,6 +245,12 @@ class _Plan:
 
     def shape_of(self, level: int) -> tuple[int, ...]:
         return tuple(-(-n // f) for n, f in zip(self.shape, self.factors[level], strict=True))
+
+    def block_of(self, region: Region) -> Region:
+        """Return the block that a chunk is in."""
+        starts = [r.start // b * b for r, b in zip(region, self.block, strict=True)]
+        ends = [min(i + b, n) for i, b, n in zip(starts, self.block, self.shape, strict=True)]
+        return tuple(map(slice, starts, ends))
 
     def coarser(self, finer: zarr.Array[Any], region: Region, level: int) -> NDArray[Any]:
         """Return a block of a level: every second voxel of the level before, where that halves."""
@@ -269,10 +288,28 @@ def _checked(made: NDArray[Any], region: Region, dtype: np.dtype[Any]) -> NDArra
     return block.astype(dtype, copy=False)
 
 
-def _all_blocks(arrays: list[zarr.Array[Any]]) -> Iterator[tuple[int, str, Region]]:
-    """Give the level, the file and the voxels of every block, the finest level first."""
+def _halved(side: int) -> int:
+    while side > _CHUNK_PX and side % 2 == 0:
+        side //= 2
+    return side
+
+
+def _within(block: NDArray[Any], around: Region, region: Region) -> NDArray[Any]:
+    """Return a region of an image out of a block around it."""
+    pairs = zip(region, around, strict=True)
+    return block[tuple(slice(r.start - a.start, r.stop - a.start) for r, a in pairs)]
+
+
+def _chunks(
+    arrays: list[zarr.Array[Any]], block: tuple[int, ...]
+) -> Iterator[tuple[int, str, Region]]:
+    """Give the level, the file and the voxels of every chunk, block by block, the finest first."""
     for level, array in enumerate(arrays):
-        for place in product(*(range(count) for count in array.cdata_shape)):
+        several = [max(1, b // c) for b, c in zip(block, array.chunks, strict=True)]
+        places = product(*(range(count) for count in array.cdata_shape))
+        for place in sorted(
+            places, key=lambda at: [i // n for i, n in zip(at, several, strict=True)]
+        ):
             region = tuple(
                 slice(i * c, min((i + 1) * c, n))
                 for i, c, n in zip(place, array.chunks, array.shape, strict=True)

@@ -351,9 +351,13 @@ def test_planes_too_large_to_look_at_whole_are_shown_tile_by_tile(viewer, widget
     image = dask.array.tile(dask.array.from_array(part, chunks=1025), (8, 8))
     viewer.add_image(image, name="big", contrast_limits=(0, 255))
     widget.form.show_method(replace(METHOD, output=output))
+    viewer.camera.center = (3000, 7000)
     run(widget, qtbot)
     layer = viewer.layers[-1]
     assert layer.multiscale
+    assert "zoom in" in widget.panel.status.text()
+    in_view = np.s_[2048:3072, 6144:7168]
+    assert_array_equal(layer.data[0][in_view], widget.model.predict(image)[in_view].compute())
     region = np.s_[4096:5120, 4096:5120]  # in the middle
     expected = widget.model.predict(image)[region].compute()
     assert expected.any()

@@ -1,12 +1,18 @@
 """What a lazy result knows: planes and tiles, asked for where one looks, as long as they fit."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg import KMeans, train
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.lazy_tiles import LazyTiles
+from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.serving import Serve
+from napari_mmtseg._napari.sources import Copied
+from napari_mmtseg._napari.storing import Save, save_steps
 
 METHOD = KMeans(n_labels=2, smoothing_px=0.0)
 
@@ -95,3 +101,33 @@ def test_a_draft_is_shown_until_the_labels_are_there(gray):
     labels[4]
     assert not labels.is_draft(4)
     assert asked == [4, 5, 4]
+
+
+def test_a_saved_model_that_has_the_merged_labels_goes_on_with_their_writing(tmp_path, gray):
+    model = train(gray, replace(METHOD, n_labels=4))
+    merged = model.label_of(2)
+    kept = model.with_labels(merged, {1: "ground"})
+    shape = (3, *gray.shape)
+
+    def steps(model):
+        served = Serve(0, model, Copied(np.broadcast_to(gray, shape)), "TYX")
+        path = str(tmp_path / "labels.zarr")
+        save = Save(path, False, "TYX", shape, {}, {}, served=served, label_of=merged)
+        return save_steps(save, served.open())
+
+    writing = steps(model)
+    next(writing)
+    with pytest.raises(StopIteration):
+        writing.send(True)
+    assert [step.found for step in steps(kept)] == [True, False, False]
+
+
+def test_the_place_nearest_to_a_pixel_lies_in_its_plane():
+    places = Places((2, 9000, 8000))
+    for pixel in ((-5, -5), (3000, 7000), (9999.5, 9999.5)):
+        plane, (rows, columns) = places.box(places.at(1, pixel))
+        assert plane == 1
+        row, column = (min(max(i, 0), n - 1) for i, n in zip(pixel, (9000, 8000), strict=True))
+        assert rows.start <= row < rows.stop
+        assert columns.start <= column < columns.stop
+    assert Places((2, 90, 80)).at(1, (999, -3)) == 1  # planes that are not cut

@@ -1,5 +1,6 @@
 """A part is tried first, and all of the image goes on with its model."""
 
+import dask.array
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
@@ -107,3 +108,14 @@ def test_estimates_are_of_the_right_size():
     assert estimate(MMT.preset("nuclei"), (64, 512, 512), 1).seconds > 15
     assert estimate(Felzenszwalb(), (512, 512), 3).seconds < 5
     assert estimate(Kim.preset("paper"), (512, 512), 3).training < paper.training
+
+
+def test_an_estimate_of_a_lazy_image_is_of_what_is_in_view(viewer, widget):
+    large = dask.array.zeros((32768, 32768), np.uint8, chunks=4096)
+    viewer.add_image(large, name="large", contrast_limits=(0, 255))
+    told = widget._estimate()
+    assert told.labelling < 2
+    assert told.memory < 1.5e9
+    widget.methods.goal.buttons["areas"].click()  # of which all are found first
+    assert widget._estimate().labelling > 20
+    assert widget._estimate().memory < 1.5e9

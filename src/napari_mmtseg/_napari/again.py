@@ -14,7 +14,7 @@ from napari_mmtseg._napari.channel_axis import pixel_of, taken_in
 from napari_mmtseg._napari.run_panel import duration
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg._napari.worker import Job, Shown
+from napari_mmtseg._napari.worker import Job, Shown, View
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.labels.shapes import diameter_of
 from napari_mmtseg.model import Model
@@ -93,7 +93,7 @@ def with_diameter(model: Model, diameter: float) -> Model:
     return replace(model, method=replace(model.method, **changes))
 
 
-def looking(model: Model, order: Serve, plane: int, at: tuple[int, ...] | None = None) -> Job:
+def looking(model: Model, order: Serve, view: View, at: tuple[int, ...] | None = None) -> Job:
     """Make the job that finds what is in view of a lazy result anew; nothing is trained.
 
     Areas are only known when all of the image is labelled, which the job does.
@@ -104,8 +104,8 @@ def looking(model: Model, order: Serve, plane: int, at: tuple[int, ...] | None =
         To look with.
     order : Serve
         What the result was looked at with.
-    plane : int
-        The one in view.
+    view : View
+        What is in view.
     at : tuple of int, optional
         A pixel of an object, along the axes of the labels outside of the viewer.
     """
@@ -116,7 +116,7 @@ def looking(model: Model, order: Serve, plane: int, at: tuple[int, ...] | None =
         spacing=order.spacing,
         model=model,
         mask=order.mask,
-        plane=plane,
+        view=view,
         at=at,
     )
 

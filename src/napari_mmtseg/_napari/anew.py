@@ -18,7 +18,7 @@ from napari_mmtseg._napari.result import Result
 from napari_mmtseg._napari.result_panel import ResultPanel
 from napari_mmtseg._napari.run_panel import RunPanel
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Lazily
+from napari_mmtseg._napari.worker import Done, Lazily, View
 from napari_mmtseg.labelling import Segmentation
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Anew(QObject):
                 order = result.lazy.order
                 place = None if at is None else pixel_of(at, result.origin.axes)
                 model = with_diameter(order.model, diameter)
-                job = looking(model, order, self._plane_of(result), place)
+                job = looking(model, order, self._view_of(result), place)
             else:
                 assert result.whole is not None
                 job = parting(result.whole, result.origin, diameter=diameter, at=at)
@@ -120,12 +120,12 @@ class Anew(QObject):
         order = kept.result.lazy.order
         self._joining = kept
         model = order.model.with_labels(kept.legend.table())
-        self._panel.start(looking(model, order, self._plane_of(kept.result)))
+        self._panel.start(looking(model, order, self._view_of(kept.result)))
         self.began.emit()
 
-    def _plane_of(self, result: Result) -> int:
+    def _view_of(self, result: Result) -> View:
         layers, axes = result.origin.layers, result.origin.axes
-        return napari_layers.plane_in_view(layers[0], axes, self._viewer.dims.point)
+        return napari_layers.view_of(self._viewer, layers[0], axes)
 
     def _show_areas(self, found: Lazily, kept: Kept, lazy: LazyResults) -> None:
         layer, before = kept.layer, kept.result.lazy

@@ -98,7 +98,7 @@ def begin(viewer: napari.viewer.Viewer, chosen: Chosen) -> tuple[Job, Run]:
         model=model,
         scribbles=taken["scribbles"],
         mask=taken["mask"],
-        plane=napari_layers.plane_in_view(layers[0], axes, viewer.dims.point),
+        view=napari_layers.view_of(viewer, layers[0], axes),
         uncertain=chosen.uncertain or not lazy,  # the panel tells how sure it is
     )
     name = napari_layers.result_name(layers, method) + " named" * named

@@ -23,7 +23,7 @@ from napari_mmtseg._napari.placing import lies_on
 from napari_mmtseg._napari.placing import placement as placement
 from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg._napari.worker import Shown
+from napari_mmtseg._napari.worker import Shown, View
 from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods.refining import output_of
@@ -185,15 +185,18 @@ def shape_of(layers: Sequence[Image], axes: str) -> tuple[int, ...]:
     return tuple(int(n) for axis, n in sizes if axis != "C")
 
 
-def plane_in_view(layer: Image, axes: str, point: Sequence[float]) -> int:
-    """Return the index of the plane at a point of the world, as `arrays.Frames` counts them."""
+def view_of(viewer: Any, layer: Image, axes: str) -> View:
+    """Return what of a layer is in view; planes are counted as by `arrays.Frames`."""
+    point = list(viewer.dims.point)
+    for axis, middle in zip(viewer.dims.displayed[-2:], viewer.camera.center[-2:], strict=True):
+        point[axis] = middle
     position = layer.world_to_data(point)
     sizes = data_of(layer).shape
     stack = [i for i, axis in enumerate(axes) if axis in "TZ"]
     index = 0
     for i in stack:
         index = index * sizes[i] + int(np.clip(round(position[i]), 0, sizes[i] - 1))
-    return index
+    return View(index, (float(position[axes.index("Y")]), float(position[axes.index("X")])))
 
 
 def spacing_of(layer: Image, axes: str) -> tuple[float, ...] | None:

@@ -39,9 +39,13 @@ class Places:
     def __len__(self) -> int:
         return prod(self.shape[:-2]) * prod(self._counts)
 
-    def middle_of(self, plane: int) -> int:
-        """Return the place in the middle of a plane."""
-        return next(self.touched(plane, tuple(slice(0, n) for n in self.shape[-2:])))
+    def at(self, plane: int, pixel: Sequence[float]) -> int:
+        """Return the place of a plane that is nearest to a pixel, which may lie outside."""
+        tile = [
+            min(max(int(i // side), 0), count - 1)
+            for i, side, count in zip(pixel, self._sides, self._counts, strict=True)
+        ]
+        return plane * prod(self._counts) + tile[0] * self._counts[1] + tile[1]
 
     def box(self, place: int) -> tuple[int, Region]:
         """Return the plane that a place is in, and its rows and columns."""
@@ -51,6 +55,10 @@ class Places:
             slice(int(i) * side, min((int(i) + 1) * side, n))
             for i, side, n in zip(corner, self._sides, self.shape[-2:], strict=True)
         )
+
+    def size(self, place: int) -> int:
+        """Return how many pixels a place has."""
+        return prod(one.stop - one.start for one in self.box(place)[1])
 
     def touched(self, plane: int, region: Region) -> Iterator[int]:
         """List the places that a region of a plane touches, the nearest to its middle first."""

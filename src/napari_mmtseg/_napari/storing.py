@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_mmtseg import saving
 from napari_mmtseg._napari.serving import Planes, Serve
 from napari_mmtseg._napari.sources import Copied, Source
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.writing import Written, write_labels
 
 _SIDE_PX = 1024
@@ -78,6 +79,8 @@ def save_steps(save: Save, planes: Planes | None) -> Generator[Written, bool | N
 
 def _add_model(digest: Any, served: Serve, label_of: NDArray[np.int64]) -> None:
     model, mask = served.model, served.mask
+    if output_of(model.method) == "classes":
+        model = model.with_labels(label_of)  # a saved one may have these labels, and their names
     fields = {one.name: getattr(model, one.name) for one in dataclasses.fields(model)}
     for part in saving.packed(fields):
         digest.update(part)

@@ -173,7 +173,7 @@ class TeachWidget(QWidget):
 
     def _plane(self) -> int:
         images, axes = self.picker.chosen(), self.picker.chosen_axes()
-        return napari_layers.plane_in_view(images[0], axes, self.viewer.dims.point)
+        return napari_layers.view_of(self.viewer, images[0], axes).plane
 
     def _look(self, event: Any = None) -> None:
         """Show the plane that has come into view."""

@@ -21,6 +21,7 @@ from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.looking import LazyResults
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.picker import ImagePicker
+from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.recording import remember
 from napari_mmtseg._napari.regions import EVERYTHING, Part
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
@@ -31,7 +32,7 @@ from napari_mmtseg._napari.storing import Saved
 from napari_mmtseg._napari.tab_order import read_in_order
 from napari_mmtseg._napari.wheel import WheelGuard
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Lazily, Preview, Shown, View
+from napari_mmtseg._napari.worker import Done, Lazily, Preview, Shown
 from napari_mmtseg.estimating import Estimate, estimate
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods import METHODS, method_from_dict
@@ -41,6 +42,10 @@ from napari_mmtseg.settings import Method
 if TYPE_CHECKING:
     import napari
 
+_TILED = (
+    "From afar the labels fill in tile by tile, from the middle on: zoom in, and what is in view "
+    "comes first."
+)
 _LONG_SECONDS = 10.0
 """A run that takes longer says so before."""
 
@@ -83,6 +88,7 @@ class SegmentWidget(JobWidget):
         if self.results.result is not None and self._is_of(self.results.result):
             self.take_settings()  # the widget was closed meanwhile
         self.viewer.dims.events.current_step.connect(self._tell_view)
+        self.viewer.camera.events.center.connect(self._tell_view)
 
     def _build(self) -> None:
         self.methods = MethodPanel(self.first or preferences.first_method())
@@ -163,8 +169,10 @@ class SegmentWidget(JobWidget):
         layers, axes = self.picker.chosen(), self.picker.chosen_axes()
         region = self.picker.region()
         parts: list[Any] = layers if region is None else [Part(one, region) for one in layers]
-        planes = napari_layers.outline(parts, axes)
-        return estimate(self.form.method(), planes.shape, planes.n_channels)
+        planes, method = napari_layers.outline(parts, axes), self.form.method()
+        lazy = method.trains and napari_layers.are_lazy(parts)
+        seen = Places(planes.shape).size(0) if lazy else None
+        return estimate(method, planes.shape, planes.n_channels, seen)
 
     def run(self) -> None:
         """Train on the ticked images and label them."""
@@ -266,10 +274,8 @@ class SegmentWidget(JobWidget):
     def _tell_view(self) -> None:
         run = self._run
         if run is not None and self.running:
-            point = self.viewer.dims.point
-            self.panel.process.tell(
-                View(napari_layers.plane_in_view(run.origin.layers[0], run.origin.axes, point))
-            )
+            layer, axes = run.origin.layers[0], run.origin.axes
+            self.panel.process.tell(napari_layers.view_of(self.viewer, layer, axes))
 
     def _show_preview(self, preview: Preview) -> None:
         if self._run is not None:
@@ -318,6 +324,8 @@ class SegmentWidget(JobWidget):
             result, order, run.live.shape, run.name, run.placed, metadata
         )
         self._add(layer, run)
+        if layer.multiscale:
+            self.panel.say(f"Done in {duration(seconds)}. {_TILED}")
         remember(model, {"made": layer.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
             Result(layer, model, run.placed, run.about, run.origin, lazy=labels), uncertainty

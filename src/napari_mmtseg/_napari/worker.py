@@ -50,6 +50,14 @@ _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
 
+class View(NamedTuple):
+    """What is in view: while training that plane is shown, and of a large one the middle first."""
+
+    plane: int = 0
+    pixel: tuple[float, float] = (0.0, 0.0)
+    """In the middle of the view; perhaps outside of the image."""
+
+
 class Job(NamedTuple):
     """What to do: train and label, label with a model, or group the objects of a label image.
 
@@ -66,7 +74,7 @@ class Job(NamedTuple):
     objects: Source | None = None
     scribbles: Source | None = None
     mask: Source | None = None
-    plane: int = 0
+    view: View = View()
     uncertain: bool = False
     found: Segmentation | None = None
     at: tuple[int, ...] | None = None
@@ -76,12 +84,6 @@ class FolderJob(NamedTuple):
     """Do a folder of images."""
 
     batch: Batch
-
-
-class View(NamedTuple):
-    """The plane in view: show that one while training."""
-
-    plane: int
 
 
 class Stop(NamedTuple):
@@ -244,7 +246,7 @@ def _do(job: Job, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -
             _drive(planes.areas.steps(), look.show, wishes, server, look.turn)
         plane = look.plane_of(planes)
         areas = None if planes.areas is None else planes.areas.pieces
-        place = planes.places.middle_of(plane)
+        place = planes.places.at(plane, look.pixel)
         return Done(Lazily(result.model, plane, place, *planes.result(place), areas), 0)
     labels = result.labels()
     return Done(result, 0, Shown(labels, *counted(labels)))
@@ -320,7 +322,7 @@ def _drive(
     on_step: Callable[[Any], None],
     wishes: queue.SimpleQueue[Any],
     server: Server,
-    turn: Callable[[int], None] = lambda plane: None,
+    turn: Callable[[View], None] = lambda view: None,
     *,
     ends_all: bool = True,
 ) -> Any:
@@ -345,7 +347,7 @@ def _drive(
             if isinstance(wish, Stop):
                 stopped = phase, time.perf_counter()
             elif isinstance(wish, View):
-                turn(wish.plane)
+                turn(wish)
             else:
                 server.take(wish)
         if stopped is None or stopped[0] == phase or not ends_all:
@@ -358,7 +360,7 @@ class _LiveView:
 
     def __init__(self, job: Job, inputs: _Inputs, out: Sender) -> None:
         self._job, self._inputs, self._out = job, inputs, out
-        self._plane = job.plane
+        self._view = job.view
         self._live = job.objects is None and job.found is None
         self._trained = False
         self._last, self._cost = -1e9, 0.0
@@ -366,11 +368,18 @@ class _LiveView:
 
     def plane(self) -> int:
         """Return which plane is in view."""
-        return self._plane
+        return self._view.plane
 
-    def turn(self, plane: int) -> None:
-        """Note which plane is in view."""
-        self._plane, self._before = plane, None
+    @property
+    def pixel(self) -> tuple[float, float]:
+        """The one in the middle of the view."""
+        return self._view.pixel
+
+    def turn(self, view: View) -> None:
+        """Note what is in view."""
+        if view.plane != self._view.plane:
+            self._before = None
+        self._view = view
 
     def show(self, step: Step) -> None:
         """Tell of a step, and show its plane if it is time for that."""
@@ -401,7 +410,7 @@ class _LiveView:
 
     def plane_of(self, planes: Planes) -> int:
         """Return the plane in view."""
-        return min(self._plane, len(planes) - 1)
+        return min(self._view.plane, len(planes) - 1)
 
     def _preview(self, step: Step) -> Preview | None:
         """Return a passing look while training, then the final labels."""
