@@ -50,7 +50,7 @@ _FINAL_SHARE = 0.5
 class Job(NamedTuple):
     """What to do: train and label, label with a model, or group the objects of a label image.
 
-    Scribbles guide the training, or name the clusters of the model. With clusters that are
+    Strokes guide the training, or name the clusters of the model. With clusters that are
     `found` already, objects are found anew with the model, of what is `at` a pixel if one is given.
     """
 
