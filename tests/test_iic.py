@@ -11,6 +11,7 @@ import torch
 from napari_mmtseg import IIC, MMT, engine, load, segment, train
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import views
+from napari_mmtseg.engine.iic_network import _slopes, factor_of
 from napari_mmtseg.engine.naming import count_strokes, name_clusters
 from napari_mmtseg.engine.pairs import Drawer, on_grid
 from napari_mmtseg.engine.refine.sharpening import sharpened
@@ -57,8 +58,75 @@ def test_the_turns_are_eight_different_ones():
 def test_turning_commutes_with_the_coarser_grid():
     weight = (torch.rand(1, 8, 8) > 0.5).float()
     for code in range(views.N_TURNS):
-        there = on_grid(views.turn(weight, [code]), 2)
-        assert torch.equal(there, views.turn(on_grid(weight, 2), [code]))
+        there = on_grid(views.turn(weight, [code]), (2, 2))
+        assert torch.equal(there, views.turn(on_grid(weight, (2, 2)), [code]))
+
+
+def test_the_turns_of_a_cube_are_forty_eight_different_ones_that_can_be_undone():
+    cube = torch.arange(27.0).view(1, 3, 3, 3)
+    codes = views.turns(("a", "a", "a"))
+    turned = {tuple(views.turn(cube, [code]).flatten().tolist()) for code in codes}
+    assert len(turned) == len(codes) == 48
+    pixels = torch.randn(1, 2, 3, 4, 5)
+    for code in codes:
+        assert torch.equal(views.turn_back(views.turn(pixels, [code]), [code]), pixels)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "number"), [("aa", 8), ("ab", 4), ("aaa", 48), ("abb", 16), ("aab", 16), ("abc", 8)]
+)
+def test_axes_are_exchanged_only_where_voxels_are_square(kinds, number):
+    codes = views.turns(tuple(kinds))
+    assert len(codes) == len(set(codes)) == number
+    assert codes[0] == 0
+    box = torch.rand(1, *("abc".index(kind) + 2 for kind in kinds))
+    assert {views.turn(box, [code]).shape for code in codes} == {box.shape}
+
+
+@pytest.mark.parametrize(
+    ("spacing", "sides", "factor"),
+    [
+        ((1, 1, 1), (8, 8, 8), (2, 2, 2)),
+        ((1.05, 1, 1), (8, 8, 8), (2, 2, 2)),
+        ((0.5, 1, 1), (8, 8, 8), (2, 2, 2)),
+        ((2, 1, 1), (4, 8, 8), (1, 2, 2)),
+        ((100, 1, 1), (1, 8, 8), (1, 2, 2)),
+        ((1, 1, 2), (8, 8, 4), (2, 2, 1)),
+    ],
+)
+def test_boxes_and_pooling_are_flatter_along_deep_voxels(spacing, sides, factor):
+    from napari_mmtseg.arrays import Sample
+
+    volume = np.random.default_rng(0).random((1, 9, 12, 14), np.float32)
+    sample = Sample([volume], [np.ones(volume.shape[1:], bool)], spacing=spacing)
+    method = IIC(crop_px=8, n_crops=1, n_repeats=2, jitter=0)
+    drawer = Drawer(sample, method, torch.Generator().manual_seed(0), torch.device("cpu"))
+    pairs = drawer.pairs()
+    assert pairs.first.shape[2:] == sides
+    for view, code in zip(pairs.second, pairs.codes, strict=True):
+        assert torch.equal(views.turn_back(view[None], [code]), pairs.first)
+    assert factor_of(IIC(pooling=2), spacing) == factor
+
+
+def test_slopes_are_those_of_a_ramp_along_each_axis():
+    places = torch.stack(torch.meshgrid(*(torch.arange(5.0),) * 3, indexing="ij"))
+    ramp = (torch.tensor([3.0, 2, 1]).view(3, 1, 1, 1) * places).sum(0)[None, None]
+    inner = _slopes(ramp)[0, :, 1:-1, 1:-1, 1:-1]
+    assert torch.equal(inner, torch.tensor([1.0, 2, 3]).view(3, 1, 1, 1).expand(inner.shape))
+    assert torch.equal(_slopes(ramp[:, :, 2])[0, :, 2, 2], torch.tensor([1.0, 2]))
+
+
+def test_a_volume_is_told_apart_along_z():
+    random = np.random.default_rng(0)
+    planes = np.where(np.arange(16) < 8, 60, 190)[:, None, None]
+    volume = planes + random.normal(0, 8, (16, 20, 20))
+    settings = {"n_iterations": 20, "width": 4, "crop_px": 8, "n_labels": 2, "work_in": "volume"}
+    model = train(volume, IIC(**QUICK | settings), axes="ZYX")
+    assert len(model.spacing) == len(model.halo_px) == 3
+    labels = model.predict(volume, axes="ZYX")
+    low, high = labels[:6], labels[10:]
+    assert max((low == k).mean() for k in (1, 2)) > 0.9
+    assert np.bincount(low.ravel()).argmax() != np.bincount(high.ravel()).argmax()
 
 
 def test_light_changes_stay_in_range_and_zero_changes_nothing():
@@ -176,6 +244,16 @@ def test_neighbouring_planes_are_positives_along_one_axis(halves):
     assert near[0] == [0, 1, 3]
     assert near[4] == [1, 3, 4, 5]
     assert near[6] == [6]
+
+
+def test_windows_of_one_frame_are_no_views_of_each_other(halves):
+    from napari_mmtseg.arrays import Sample
+    from napari_mmtseg.engine.pairs import _neighbours
+
+    places, corners = [(0, 0), (0, 0), (0, 1), (0, 1)], [(0, 0), (0, 40)] * 2
+    valid = [np.ones_like(halves, bool)] * 4
+    sample = Sample([halves[None]] * 4, valid, places=places, corners=corners)
+    assert _neighbours(sample, list(range(4)), 1) == [[0, 2], [1, 3], [0, 2], [1, 3]]
 
 
 def test_masked_pixels_get_no_label_and_do_not_matter(halves):

@@ -51,6 +51,27 @@ def test_the_joint_is_that_of_the_direct_convolution(displacement):
     torch.testing.assert_close(joint, direct, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("displacement", [(2, 2, 2), (0, 3, 1), (1, 0, 0), (0, 0, 0)])
+def test_so_is_that_of_a_volume_with_a_displacement_along_each_axis(displacement):
+    first, second = (_probabilities(2, 3, 5, 8, 7, seed=seed).double() for seed in (0, 1))
+    direct = functional.conv3d(
+        second.transpose(0, 1), first.transpose(0, 1), padding=displacement
+    ).permute(2, 3, 4, 1, 0)
+    joint = displaced_joint(first, second, displacement)
+    assert joint.shape == (*(2 * d + 1 for d in displacement), 3, 3)
+    torch.testing.assert_close(joint, direct, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_a_volume_of_one_plane_has_the_loss_of_the_plane(collapsed):
+    first, second = (_probabilities(2, 3, 10, 9, seed=seed) for seed in (0, 1))
+    mask = torch.rand(2, 10, 9) > 0.3
+    flat = information_loss(first, second, mask, displacement=2, collapsed=collapsed)
+    deep = [one.unsqueeze(-3) for one in (first, second, mask)]
+    found = information_loss(*deep, displacement=(0, 2, 2), collapsed=collapsed)
+    torch.testing.assert_close(found, flat)
+
+
 @pytest.mark.parametrize("displacement", [0, 2])
 def test_gradients_agree_with_finite_differences(displacement):
     first, second = (_probabilities(2, 3, 6, 5, seed=s, sharpness=1).double() for s in (0, 1))

@@ -14,6 +14,7 @@ from skimage.measure import regionprops
 
 from napari_mmtseg import measure, write_table
 from napari_mmtseg.labels.hulls import hull_share
+from napari_mmtseg.labels.measuring import measure_steps
 
 
 @pytest.fixture
@@ -305,3 +306,13 @@ def test_parquet_without_pyarrow_says_what_to_do(squares, tmp_path, monkeypatch)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'napari-mmtseg\[parquet\]'"):
         write_table(tmp_path / "objects.parquet", measure(squares))
     assert not list(tmp_path.iterdir())
+
+
+def test_stopping_keeps_the_frames_that_are_measured(squares):
+    run = measure_steps(np.stack([squares] * 3), axes="TYX", spacing=(1, 1))
+    assert next(run) == (1, 3)
+    with pytest.raises(StopIteration) as end:
+        run.send(True)
+    table = end.value.value
+    assert table["frame"].tolist() == [0, 0]
+    assert table.notes == ("Stopped: 1 of 3 frames or planes are measured.",)

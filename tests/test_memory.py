@@ -4,7 +4,16 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_mmtseg import Felzenszwalb, KMeans, engine, memory, segment, segmentation, train
+from napari_mmtseg import (
+    Felzenszwalb,
+    KMeans,
+    engine,
+    memory,
+    segment,
+    segmentation,
+    train,
+    untrained,
+)
 
 LARGE = np.broadcast_to(np.uint8(1), (300_000, 400_000))
 """120 gigapixels that take a byte."""
@@ -17,7 +26,8 @@ def no_training(monkeypatch):
         raise AssertionError("training began")
 
     monkeypatch.setattr(engine, "train", refuse)
-    monkeypatch.setattr(segmentation, "read_sample", refuse)
+    for module in (segmentation, untrained):
+        monkeypatch.setattr(module, "read_sample", refuse)
 
 
 @pytest.mark.parametrize("method", [None, FAST, Felzenszwalb()])
@@ -48,7 +58,7 @@ def test_what_nobody_knows_is_not_refused(gray, monkeypatch):
 
 
 def test_felzenszwalb_says_what_it_needs_before_it_starts(gray, monkeypatch):
-    monkeypatch.setattr(segmentation, "_MUCH", 200_000)
+    monkeypatch.setattr(untrained, "_MUCH", 200_000)
     with pytest.warns(UserWarning, match=r"Felzenszwalb, which looks at a whole plane .* 0\.0 GB"):
         segment(gray, Felzenszwalb())
 

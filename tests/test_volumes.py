@@ -12,13 +12,18 @@ from napari_mmtseg.methods import METHODS, SpatialMethod
 
 SPACING = (0.5, 0.25, 0.25)
 TINY = {"n_iterations": 2, "width": 4, "n_blocks": 2}
+SMALL = {"n_iterations": 2, "width": 2, "n_heads": 1, "n_crops": 2}
 METHODS_TRIED = [
     MMT(work_in="volume", **TINY),
     Kim(work_in="volume", reduction=1, **TINY),
     Kanezaki(work_in="volume", reduction=1, **TINY),
     KMeans(work_in="volume", n_labels=3, n_restarts=1),
     KMeans(work_in="volume", n_labels=3, n_restarts=1, vote_border=0.2, sharpening_px=4),
+    IIC(work_in="volume", sharpening_px=4, **SMALL),
+    IIC(work_in="volume", sharpening_px=2, vote_border=0.2, pooling=2, sobel=True, **SMALL),
 ]
+IIC_TRIED = METHODS_TRIED[5]
+STROKED = [*METHODS_TRIED[:3], IIC_TRIED]
 every_method = pytest.mark.parametrize(
     "method", METHODS_TRIED, ids=[f"{type(m).__name__}-{m.vote_border}" for m in METHODS_TRIED]
 )
@@ -87,7 +92,7 @@ def test_a_mask_and_pixels_that_are_not_finite_are_0_in_a_volume(method, stack, 
     assert_array_equal(segment(spoilt, method, **options) == 0, mask == 0)
 
 
-@pytest.mark.parametrize("method", METHODS_TRIED[:3], ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("method", STROKED, ids=lambda method: type(method).__name__)
 def test_strokes_in_one_plane_name_what_lies_in_a_volume(method, stack, options):
     strokes = np.zeros(stack.shape, np.uint8)
     strokes[3, 6:11, 6:12], strokes[6, 1:4, 1:30] = 7, 4
@@ -170,7 +175,14 @@ def test_a_voxel_as_deep_as_wide_looks_as_far_along_every_axis(stack):
     assert flat.halo_px[0] < flat.halo_px[1] == flat.halo_px[2]
 
 
-def test_methods_that_work_in_planes_alone_do_so_in_any_stack(stack, options):
-    assert not any(issubclass(METHODS[name], SpatialMethod) for name in ("IIC", "Felzenszwalb"))
-    model = train(stack, IIC(n_iterations=1, n_restarts=1, width=2, n_heads=1), **options)
-    assert len(model.halo_px) == 2
+def test_every_method_that_learns_works_in_volumes():
+    learning = {name for name, method in METHODS.items() if method.trains}
+    assert {name for name, cls in METHODS.items() if issubclass(cls, SpatialMethod)} == learning
+    assert {type(method).__name__ for method in METHODS_TRIED} == learning
+
+
+def test_strokes_name_the_clusters_of_a_volume(stack, options):
+    strokes = np.zeros(stack.shape, np.uint8)
+    strokes[3, 6:11, 6:12], strokes[6, 1:4, 1:30] = 7, 4
+    named = train(stack, IIC_TRIED, **options).with_classes(stack, strokes, axes="ZYX")
+    assert set(np.unique(named.predict(stack, **options))) <= {4, 7}

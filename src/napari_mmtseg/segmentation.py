@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, overload
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, is_lazy
-from napari_mmtseg.engine import Learned, OnStep, Run, Step, Weights, drain
+from napari_mmtseg.engine import Learned, OnStep, Run, Weights, drain
 from napari_mmtseg.finding import check_objects, object_steps
 from napari_mmtseg.labelling import Segmentation, label_steps
 from napari_mmtseg.methods import METHODS, MMT, Taught
@@ -25,12 +24,10 @@ from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative, works_in_volumes
 from napari_mmtseg.surveying import seek_objects, survey
 from napari_mmtseg.teaching import Beginner, lesson_steps, taught_method
+from napari_mmtseg.untrained import region_steps
 
 R = TypeVar("R")
 
-_BYTES_A_PIXEL = 350
-"""What growing regions takes, as measured on 4096 x 4096 RGB."""
-_MUCH = 1_500_000_000
 _HURRIED = 4
 """Who stops training waits for labels: so much less is looked at before there are any."""
 
@@ -283,7 +280,7 @@ def segment_steps(
         pixels = math.prod(frames.shape)  # before the work of training
         memory.require(6 * pixels, f"Labelling {pixels:,} pixels")
     if not method.trains:
-        return (yield from _region_steps(frames, method, scribbles, mask))
+        return (yield from region_steps(frames, method, scribbles, mask))
     model = yield from train_steps(
         image, method, axes=axes, spacing=spacing, scribbles=scribbles, mask=mask
     )
@@ -414,40 +411,6 @@ def _check_initial(initial: Weights | None) -> None:
                 f"The initial weights (initial) must be arrays of numbers, got {name}={value!r}: "
                 "give an array, or leave it out to start from random weights"
             )
-
-
-def _region_steps(
-    frames: Frames, method: Method, scribbles: ArrayLike | None, mask: ArrayLike | None
-) -> Run[Segmentation]:
-    """Find the regions of each plane and number them by size over the whole stack."""
-    beside = Beside.check([frames], method, scribbles, mask)
-    _check_memory(frames, method)
-    _, scaling = read_sample([frames], method, beside)
-    regions = np.full(frames.shape, -1, np.int32)
-    count, index = 0, -1
-    for index in range(len(frames)):
-        pixels, valid = scaling.apply(frames.read(index))
-        if beside.mask is not None:
-            valid &= np.asarray(frames.frame_of(beside.mask, index)) != 0
-        found = np.unique(engine.regions(pixels, method)[valid], return_inverse=True)[1]
-        frames.frame_of(regions, index)[valid] = found + count
-        count += int(found.max(initial=-1)) + 1
-        if (yield Step("labelling", index + 1, len(frames), (), (count,), lambda: None)):
-            break
-    sizes = np.bincount(regions[regions >= 0], minlength=count)
-    number = np.full(count + 1, -1, np.int32)  # the last one is for -1
-    number[np.argsort(-sizes, kind="stable")] = np.arange(count, dtype=np.int32)
-    complete = index + 1 == len(frames)
-    return Segmentation(number[regions], None, method, frames.frame_axes, None, complete=complete)
-
-
-def _check_memory(frames: Frames, method: Method) -> None:
-    """Say how much memory a plane takes if it is much, and refuse what cannot fit."""
-    need = _BYTES_A_PIXEL * math.prod(frames.frame_shape)
-    what = f"{type(method).__name__}, which looks at a whole plane at once,"
-    memory.require(need, what)
-    if need > _MUCH:
-        warnings.warn(f"{what} needs about {need / 1e9:.1f} GB of memory here", stacklevel=4)
 
 
 def _then(second: Callable[[Any], R], first: Callable[[], Any]) -> R:

@@ -12,10 +12,12 @@ from napari.layers import Image
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.channel_axis import pixel_of, taken_in
 from napari_mmtseg._napari.run_panel import duration
+from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.worker import Job, Shown
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.labels.shapes import diameter_of
+from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative
 
@@ -72,17 +74,50 @@ def parting(
         raise ValueError(
             f"{layers[0].name} has another shape than when it was segmented: press Run again"
         )
-    changes: dict[str, Any] = {"diameter_px": diameter}
-    method = replace(found.model.method, **changes)
+    model = with_diameter(found.model, diameter)
     return Job(
         image=napari_layers.take(layers, axes),
         axes=planes.axes,
-        method=method,
+        method=model.method,
         spacing=origin.spacing,
-        model=replace(found.model, method=method),
+        model=model,
         mask=origin.mask,
         found=replace(found, uncertainty=None, objects=None, voters=None),
         at=at if at is None else pixel_of(at, axes),
+    )
+
+
+def with_diameter(model: Model, diameter: float) -> Model:
+    """Return a model that takes objects to be so wide, in pixels; 0 for as wide as measured."""
+    changes: dict[str, Any] = {"diameter_px": diameter}
+    return replace(model, method=replace(model.method, **changes))
+
+
+def looking(model: Model, order: Serve, plane: int, at: tuple[int, ...] | None = None) -> Job:
+    """Make the job that finds what is in view of a lazy result anew; nothing is trained.
+
+    Areas are only known when all of the image is labelled, which the job does.
+
+    Parameters
+    ----------
+    model : Model
+        To look with.
+    order : Serve
+        What the result was looked at with.
+    plane : int
+        The one in view.
+    at : tuple of int, optional
+        A pixel of an object, along the axes of the labels outside of the viewer.
+    """
+    return Job(
+        image=order.image,
+        axes=order.axes,
+        method=model.method,
+        spacing=order.spacing,
+        model=model,
+        mask=order.mask,
+        plane=plane,
+        at=at,
     )
 
 

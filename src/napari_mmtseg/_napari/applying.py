@@ -33,6 +33,8 @@ class Applying(QObject):
 
     applied = Signal(object)
     """The layer that shows the legend now."""
+    areas_wanted = Signal(object)
+    """All of a lazy image is to be labelled anew, for the areas of this `Kept`."""
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -48,13 +50,16 @@ class Applying(QObject):
         """Show what the legend of a result says in its layer."""
         legend = kept.legend
         if legend.label_of == kept.shown.label_of or not kept.result.relabels:
-            self._finish(kept, layer)
+            self.finish(kept, layer)
+            return
+        if kept.joins_slowly:
+            self.areas_wanted.emit(kept)
             return
         if kept.result.lazy is not None:
             kept.result.lazy.relabel(legend.table())
             layer.refresh(extent=False)
             layer.features = napari_layers.sample_features(kept.result.lazy)
-            self._finish(kept, layer)
+            self.finish(kept, layer)
             return
         if self._recolouring.busy:
             self._next = kept, layer
@@ -100,7 +105,7 @@ class Applying(QObject):
             size = made.labels.size
             layer.features = napari_layers.counts_table(made.present, made.pixels, size)
         if kept.legend.label_of == legend.label_of:
-            self._finish(kept, layer)
+            self.finish(kept, layer)
         return kept, layer
 
     def _beside(self, old: Kept, layer: Any, labels: Any) -> tuple[Kept, Any]:
@@ -119,7 +124,8 @@ class Applying(QObject):
         napari_layers.show(self.viewer, made)
         return kept, made
 
-    def _finish(self, kept: Kept, layer: Any) -> None:
+    def finish(self, kept: Kept, layer: Any) -> None:
+        """Dress a layer whose labels are those of its legend by now."""
         kept.shown = kept.legend
         dress(kept, layer)
         self.applied.emit(layer)

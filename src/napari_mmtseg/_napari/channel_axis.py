@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_mmtseg._napari.lazy_labels import Labelled
+from napari_mmtseg._napari.lazy_tiles import Level
 from napari_mmtseg.labelling import Segmentation
 
 
@@ -50,7 +51,7 @@ def narrowed(labels: Any, axes: str) -> Any:
         Of the image, without its colours.
     """
     at = axes.find("C")
-    if at < 0 or len(labels.shape) != len(axes) or isinstance(labels, Labelled):
+    if at < 0 or len(labels.shape) != len(axes) or isinstance(labels, Labelled | Level):
         return labels  # lazy labels arrive in the training process without channels
     if labels.shape[at] == 1:
         return labels[(slice(None),) * at + (0,)]

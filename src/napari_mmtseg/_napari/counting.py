@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from napari.layers import Image
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _COLOURS = ("red", "green", "blue")
 _LARGEST_NUMBER = 10**7
+_MEAN = "intensity_mean"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,12 @@ def counting_of(kept: Kept, layer: Any) -> Callable[[], Counted] | None:
     """Return the work that counts a result; None if it cannot be counted."""
     result, data, kind = kept.result, layer.data, kept.kind
     if result.lazy is not None:
-        return partial(sampled, result.lazy) if result.lazy.of_clusters else None
+        if kind == "objects":
+            if "pixels" not in layer.features:
+                return None  # nobody has measured them
+            size = math.prod(result.lazy.shape)
+            return partial(tabled, layer.features.copy(), size, groups_in(layer))
+        return partial(sampled, result.lazy)
     if not isinstance(data, np.ndarray) or layer.multiscale:
         return None
     whole, origin = result.whole, result.origin
@@ -144,7 +152,43 @@ def sampled(labels: Labelled) -> Counted:
     names = _COLOURS if model.is_rgb else [str(i) for i in range(model.n_channels)]
     top = max(1.0, float(model.scaling.high.max()))
     sums = Sums(sizes, means * sizes[:, None], None, float(max(1.0, sizes.sum())))
-    return Counted(sums, names, model.is_rgb, top)
+    areas = labels.order.areas
+    return Counted(sums, names, model.is_rgb, top, None if areas is None else areas.label_of)
+
+
+def tabled(objects: pd.DataFrame, size: int, groups: NDArray[np.int64] | None) -> Counted:
+    """Tell of objects that were measured.
+
+    Parameters
+    ----------
+    objects : DataFrame
+        A layer's features, as the Measure widget leaves them.
+    size : int
+        Pixels of the image.
+    groups : int array, optional
+        The group of each object by its number, 0 for none.
+    """
+    known = objects[objects["pixels"] > 0]
+    numbers = known["index"].to_numpy(np.int64)
+    most = int(numbers.max(initial=0))
+    if most > _LARGEST_NUMBER:
+        raise ValueError(f"Numbers up to {most} are not counted")
+    of = np.zeros(most + 1, np.int64)
+    of[numbers] = 1
+    if groups is not None:
+        of[: len(groups)] *= groups[: len(of)]
+        of[len(groups) :] = 0
+    count = int(of.max(initial=1))
+    pixels = known["pixels"].to_numpy(np.float64)
+    channels = [one for one in known if one.startswith(_MEAN)]
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(of[numbers], values, count + 1)[1:].astype(np.float64)
+
+    sums = [total(pixels * np.nan_to_num(known[one].to_numpy(np.float64))) for one in channels]
+    means = np.stack(sums, axis=1) if sums else None
+    names = [one.removeprefix(_MEAN).removeprefix("_") for one in channels]
+    return Counted(Sums(total(pixels), means, None, float(size)), names, label_of_piece=of)
 
 
 def label_of_pieces(pieces: NDArray[np.integer], labels: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -80,6 +80,12 @@ class Kept:
         return self.result.relabels and self.kind in ("classes", "areas", "groups")
 
     @property
+    def joins_slowly(self) -> bool:
+        """Whether joining labels takes a run, in which all of the image is labelled anew."""
+        lazy = self.result.lazy
+        return self.can_join and lazy is not None and not lazy.of_clusters
+
+    @property
     def label_of_piece(self) -> NDArray[np.int64] | None:
         """The legend's label of each number in the layer, if these are not the labels."""
         if self.kind in ("classes", "groups"):

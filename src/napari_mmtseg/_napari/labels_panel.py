@@ -89,7 +89,13 @@ class LabelsPanel(QWidget):
         column.addLayout(heading)
         for part in (self.table, self.actions, self._merging):
             column.addWidget(part)
+        self._able = True
         self._connect()
+
+    def allow(self, able: bool) -> None:
+        """Let labels be joined and parted, or not, where that is a run."""
+        self._able = able
+        self._enable()
 
     def _connect(self) -> None:
         self.table.chosen.connect(self._enable)
@@ -273,6 +279,8 @@ class LabelsPanel(QWidget):
         self.undo_button.setEnabled(kept.history.can_undo)
         self.redo_button.setEnabled(kept.history.can_redo)
         self.actions.setVisible(len(legend.labels) > 1 or kept.can_join)
+        for part in (self.actions, self._merging):
+            part.setEnabled(self._able or not kept.joins_slowly)
 
     def _open_menu(self, place: Any) -> None:
         index = self.table.indexAt(place)

@@ -238,6 +238,15 @@ def counts_table(present: NDArray[np.int64], pixels: NDArray[np.int64], size: in
     return pd.DataFrame({"index": present, "pixels": pixels, "share": pixels / size})
 
 
+def known_features(labels: Labelled) -> pd.DataFrame:
+    """Return what is known of lazy labels: of all areas, of classes in the training's sample."""
+    areas = labels.order.areas
+    if areas is not None:
+        pixels = areas.pixels[1:]
+        return counts_table(np.arange(1, len(areas.pixels)), pixels, prod(labels.shape))
+    return sample_features(labels) if labels.of_clusters else pd.DataFrame()
+
+
 def sample_features(labels: Labelled) -> pd.DataFrame:
     """Return the share of each label in the sample that the training ended with."""
     pixels = np.bincount(labels.label_of, weights=labels.order.model.sizes)

@@ -98,6 +98,7 @@ class LazyPlanes(KnownPlanes):
         """The plane that was asked for last and is not here yet."""
         self._ask: Callable[[int], None] | None = None
         self._count = math.prod(shape[:-2])
+        self._strides = {math.prod(shape[axis + 1 : -2]) for axis in range(len(shape) - 2)}
         self._step = 0
         self._lacking: int | None = None
         self._drafts: set[int] = set()
@@ -157,7 +158,8 @@ class LazyPlanes(KnownPlanes):
 
     def _look_at(self, plane: int) -> None:
         if plane != self.in_view:
-            self._step = 0 if self.in_view is None else plane - self.in_view
+            step = 0 if self.in_view is None else plane - self.in_view
+            self._step = step if abs(step) in self._strides else 0  # a jump has no direction
             self._lacking = None
         super()._look_at(plane)
         unknown = plane not in self._known or plane in self._drafts
@@ -172,6 +174,8 @@ class LazyPlanes(KnownPlanes):
 
 class Labelled:
     """What the labels of lazy results have in common: what they are found with, and their table."""
+
+    shape: tuple[int, ...]
 
     def take_order(self, order: Serve) -> None:
         """Begin with the model's own labels."""

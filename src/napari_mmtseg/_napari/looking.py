@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_mmtseg._napari import layers as napari_layers
@@ -75,29 +76,62 @@ class LazyResults(QObject):
         name, placed, metadata
             As for `layers.result_layers`.
         """
-        self.setParent(_window_of(self))
-        number = next(_NUMBERS)
-        uncertain = result.uncertainty is not None
-        order = order._replace(number=number, uncertain=uncertain, areas=result.areas)
         cut = Places(shape).cut
-        labels = LazyTiledLabels(order, shape) if cut else LazyLabels(order, shape)
+        labels = self._labels(result, order, shape)
         layer = Labels(labels.data, multiscale=cut, name=name, metadata=metadata, **placed)
-        if labels.of_clusters:
-            layer.features = napari_layers.sample_features(labels)
+        layer.features = napari_layers.known_features(labels)
         layer.editable = False  # which napari takes back when it turns to 3D
         layer.events.editable.connect(lambda: setattr(layer, "editable", False))
-        looked = self._results[number] = _Looked(order, [(layer, labels)])
+        self._begin(result, layer, labels)
         uncertainty = None
         if result.uncertainty is not None:
             doubts = LazyTiles(shape, np.float32) if cut else LazyPlanes(shape, np.float32)
             uncertainty = napari_layers.uncertainty_layer(doubts.data, name, placed, metadata)
-            looked.shown.append((uncertainty, doubts))
-        for _, planes in looked.shown:
-            values = result.values if planes is labels else result.uncertainty
-            assert values is not None
-            planes.put(result.place, values)
-            planes.show(result.plane, partial(self._want, number))  # a new layer looks at plane 0
+            self._show(labels.order.number, result, uncertainty, doubts, result.uncertainty)
         return layer, labels, uncertainty
+
+    def renew(self, result: Lazily, order: Serve, layer: Labels) -> LazyLabels | LazyTiledLabels:
+        """Show what was found anew in the layer of a lazy result; its uncertainty stays.
+
+        Parameters
+        ----------
+        result : Lazily
+        order : Serve
+            With any number.
+        layer : napari Labels
+        """
+        before = napari_layers.data_of(layer)
+        labels = self._labels(result._replace(uncertainty=None), order, before.shape)
+        self._let_go(layer)
+        self._begin(result, layer, labels)
+        layer.data = labels.data
+        layer.features = napari_layers.known_features(labels)
+        return labels
+
+    def _labels(
+        self, result: Lazily, order: Serve, shape: tuple[int, ...]
+    ) -> LazyLabels | LazyTiledLabels:
+        uncertain = result.uncertainty is not None
+        order = order._replace(number=next(_NUMBERS), uncertain=uncertain, areas=result.areas)
+        return LazyTiledLabels(order, shape) if Places(shape).cut else LazyLabels(order, shape)
+
+    def _begin(self, result: Lazily, layer: Labels, labels: LazyLabels | LazyTiledLabels) -> None:
+        """Begin to bring labels to a layer."""
+        self.setParent(_window_of(self))
+        self._results[labels.order.number] = _Looked(labels.order, [])
+        self._show(labels.order.number, result, layer, labels, result.values)
+
+    def _show(
+        self,
+        number: int,
+        result: Lazily,
+        layer: Labels | Image,
+        planes: LazyPlanes | LazyTiles,
+        values: NDArray[Any],
+    ) -> None:
+        self._results[number].shown.append((layer, planes))
+        planes.put(result.place, values)
+        planes.show(result.plane, partial(self._want, number))  # a new layer looks at plane 0
 
     def outlive(self) -> None:
         """Go on in a process of one's own; nothing more can be added.
@@ -195,16 +229,19 @@ class LazyResults(QObject):
             show_error(why)
 
     def _removed(self, event: Any) -> None:
+        self._let_go(event.value)
+        if self._alone and not self._results:
+            self._process.discard()
+            self.deleteLater()
+
+    def _let_go(self, layer: Any) -> None:
         for number, looked in list(self._results.items()):
-            looked.shown = [one for one in looked.shown if one[0] != event.value]
+            looked.shown = [one for one in looked.shown if one[0] != layer]
             if not looked.shown:
                 del self._results[number]
                 if number in self._told:
                     self._told.remove(number)
                     self._process.ask(Forget(number))
-        if self._alone and not self._results:
-            self._process.discard()
-            self.deleteLater()
 
 
 @dataclass

@@ -12,15 +12,25 @@ from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.objects_picker import ObjectsPicker
 from napari_mmtseg._napari.pointing import clicked_value, forget, go_to, listen
+from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.sources import Source, take
 from napari_mmtseg._napari.table_view import ObjectTable
 from napari_mmtseg._napari.words import words_for
+from napari_mmtseg._napari.worker import Done, Failed, MeasureJob, Progress, Stop
 from napari_mmtseg.labels.measuring import measure
 from napari_mmtseg.labels.tables import Table, write_table
 
@@ -65,8 +75,16 @@ class MeasureWidget(QWidget):
         self._alone.setSingleShot(True)
         self._alone.setInterval(_ALONE_MS)
         self._alone.timeout.connect(self._show_all)
-        self.picker = ObjectsPicker(self.viewer, with_image=True)
+        self._process = TrainingProcess(self)
+        """Measures what is not in memory; it starts when there is some."""
+        self._process.said.connect(self._hear)
+        self.picker = ObjectsPicker(self.viewer, with_image=True, lazy=True)
         self.measure_button = QPushButton("Measure")
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("End now and keep the frames that are measured.")
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setFixedHeight(8)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.table = ObjectTable()
@@ -79,7 +97,12 @@ class MeasureWidget(QWidget):
         self.parquet_button = QPushButton("Save as Parquet…")
         self.parquet_button.setToolTip("For large tables; needs the package pyarrow.")
         column = QVBoxLayout(self)
-        for part in (self.picker, self.measure_button, self.status):
+        row = QHBoxLayout()
+        for part in (self.measure_button, self.stop_button):
+            row.addWidget(part)
+        column.addWidget(self.picker)
+        column.addLayout(row)
+        for part in (self.progress, self.status):
             column.addWidget(part)
         column.addWidget(self.table, 1)
         buttons = QHBoxLayout()
@@ -88,6 +111,7 @@ class MeasureWidget(QWidget):
         column.addLayout(buttons)
         self.setMinimumWidth(380)
         self.measure_button.clicked.connect(self.start)
+        self.stop_button.clicked.connect(self.stop)
         self.picker.changed.connect(self._refresh)
         self.table.chosen.connect(self._go_to)
         self.csv_button.clicked.connect(lambda: self._ask_and_save("CSV", ".csv"))
@@ -105,21 +129,38 @@ class MeasureWidget(QWidget):
         layer, image, axes = self.picker.layer, self.picker.images.layer, self.picker.label_axes
         spacing, unit = self.picker.size()
         sizes = spacing or (1.0,) * len(self.picker.frame_axes)
+        data = napari_layers.data_of(layer)
         try:
-            # As they are now; what is not in memory is read in the thread.
-            labels = take(narrowed(napari_layers.data_of(layer), axes), layer.name)
+            # As they are now; what is not in memory is read where it is measured.
+            labels = take(narrowed(data, axes), layer.name)
             pixels = None if image is None else take(napari_layers.data_of(image), image.name)
         except MemoryError as error:
             self.status.setText(words_for(error))
             return
         all_axes = axes.replace("C", "") if image is None else self.picker.image_axes()
         self._under_way, self.running = _Run(layer, axes, sizes), True
+        afar = not isinstance(data, np.ndarray)
+        if afar:  # it may have to be found first
+            self.progress.setRange(0, 0)
+            self._process.start(MeasureJob(labels, pixels, all_axes, spacing, unit))
         self._refresh()
         self.status.setText("Measuring…")
+        if afar:
+            return
         worker = thread_worker(_measure)(labels, pixels, all_axes, spacing, unit)
         # A method rather than a closure: Qt lets go of it when this widget is closed meanwhile.
         worker.returned.connect(self._finish)
         worker.start()
+
+    def stop(self) -> None:
+        """End what is being measured, and keep the frames that are done."""
+        if self.progress.maximum() > 1:
+            self._process.tell(Stop())
+            self.status.setText("Stopping; keeping the frames that are measured…")
+            self.stop_button.setEnabled(False)
+        else:  # there is nothing to keep before the first
+            self._process.discard()
+            self._finish(_Outcome(None, None))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Save the table as CSV or Parquet; see `write_table`."""
@@ -141,6 +182,19 @@ class MeasureWidget(QWidget):
             forget(self._run.layer, _pick)
         super().hideEvent(event)
 
+    def _hear(self, message: Any) -> None:
+        if isinstance(message, Progress):
+            self.progress.setRange(0, message.total)
+            self.progress.setValue(message.done)
+            if self.stop_button.isEnabled():
+                self.status.setText(f"Measured {message.done} of {message.total}")
+        elif isinstance(message, Done | Failed):
+            self._process.discard()  # and its memory
+            if isinstance(message, Failed):
+                self._finish(_Outcome(None, ValueError(message.text)))
+            elif isinstance(message.result, Table):
+                self._finish(_Outcome(message.result))
+
     def _finish(self, outcome: _Outcome) -> None:
         run, self.running = self._under_way, False
         self._refresh()
@@ -150,6 +204,8 @@ class MeasureWidget(QWidget):
             self.status.setText(words_for(outcome.error))
         elif outcome.table is not None:
             self._show(run, outcome.table)
+        else:
+            self.status.setText("Stopped; nothing was measured.")
 
     def _show(self, run: _Run, table: Table) -> None:
         self._let_go()
@@ -242,6 +298,10 @@ class MeasureWidget(QWidget):
     def _refresh(self) -> None:
         problem = self.picker.problem()
         self.measure_button.setEnabled(not problem and not self.running)
+        afar = self.running and self._process.busy
+        for part in (self.stop_button, self.progress):
+            part.setVisible(afar)
+            part.setEnabled(afar)
         self.measure_button.setToolTip(problem or "Size, shape and intensity of each object.")
         if problem and not self.running:
             self.status.setText(problem)

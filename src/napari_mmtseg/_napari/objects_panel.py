@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.pointing import clicked_place, forget, listen
 from napari_mmtseg.model import Model
 
@@ -132,7 +133,7 @@ class ObjectsPanel(QWidget):
             self.said.emit("A click in 3D has no depth: turn to 2D (Ctrl+Y) and click again.")
             return
         place = np.round(np.asarray(layer.world_to_data(event.position), float)).astype(int)
-        if (place < 0).any() or (place >= layer.data.shape).any():
+        if (place < 0).any() or (place >= napari_layers.data_of(layer).shape).any():
             self.said.emit("That is outside of the image: click on an object.")
             return
         self.point_button.setChecked(False)

@@ -10,7 +10,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
-from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.lazy_labels import LazyLabels
@@ -30,6 +29,8 @@ class ObjectsPicker(QWidget):
     viewer : napari.Viewer
     with_image : bool
         Whether an image is chosen too.
+    lazy : bool
+        Whether labels will do of which only a part is known.
     """
 
     changed = Signal()
@@ -39,10 +40,12 @@ class ObjectsPicker(QWidget):
         viewer: napari.viewer.Viewer,
         *,
         with_image: bool = False,
+        lazy: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.viewer = viewer
+        self._lazy = lazy
         self._by_hand = False
         self._image_by_hand = False
         self._links = ExitStack()
@@ -117,10 +120,10 @@ class ObjectsPicker(QWidget):
         layer = self.layer
         if layer is None:
             return "Open or make a Labels layer of objects first."
-        if isinstance(napari_layers.data_of(layer), LazyLabels | Level):
+        if not self._lazy and isinstance(napari_layers.data_of(layer), LazyLabels | Level):
             return (
-                f"{layer.name} is known only where you looked: save the result, and take the "
-                "layer that then appears."
+                f"{layer.name} is known only where you looked: save the result (Save result…), "
+                "and take the layer that then appears."
             )
         if len(self.label_axes) != layer.ndim:
             return f"{layer.name} has {layer.ndim} axes: name them with the layer's axis labels."
@@ -207,7 +210,8 @@ def _axes_choices(layer: Any) -> list[str]:
 
 def _image_axes(image: Any, labels: Any, axes: str) -> str:
     shape = tuple(napari_layers.data_of(image).shape[: image.ndim])
-    wanted = tuple(narrowed(napari_layers.data_of(labels), axes).shape)
+    sizes = zip(axes, napari_layers.data_of(labels).shape, strict=True)
+    wanted = tuple(int(n) for axis, n in sizes if axis != "C")
     axes = axes.replace("C", "")
     if shape == wanted:
         return axes + "S" if image.rgb else axes

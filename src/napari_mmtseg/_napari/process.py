@@ -18,7 +18,7 @@ from napari_mmtseg._napari.channel import GarbledError, Receiver, Sender
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Message, main
+from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, MeasureJob, Message, main
 
 _PROGRAM = f"from {main.__module__} import main; main()"
 _PATIENCE_SECONDS = 5  # for threads whose pipes are shut, before they are left to themselves
@@ -70,7 +70,7 @@ class TrainingProcess(QObject):
                 self._open.append(self._child)
                 self.renewed.emit()
 
-    def start(self, job: Job | Save | FolderJob) -> None:
+    def start(self, job: Job | Save | FolderJob | MeasureJob) -> None:
         """Begin a job."""
         self.warm_up()
         self._busy = True

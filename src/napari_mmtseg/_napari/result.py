@@ -15,6 +15,7 @@ from napari_mmtseg._napari.lazy_tiles import LazyTiledLabels
 from napari_mmtseg._napari.sources import take
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Model
 
 
@@ -43,7 +44,14 @@ class Result(NamedTuple):
     @property
     def relabels(self) -> bool:
         """Whether clusters can be given other labels."""
-        return self.clusters is not None if self.lazy is None else self.lazy.of_clusters
+        return self.clusters is not None or self.lazy is not None
+
+    @property
+    def parts(self) -> bool:
+        """Whether it holds objects that can be found anew, of another diameter or label."""
+        if self.lazy is not None:
+            return output_of(self.lazy.order.model.method) == "objects"
+        return self.whole is not None and self.whole.objects is not None
 
     def clustered(self) -> Segmentation:
         """Return what labels are looked up in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ class ResultPanel(QWidget):
     changed = Signal()
     save_wanted = Signal(str, bool)
     """The result is to be written to this path; whether what is there may be replaced."""
+    areas_wanted = Signal(object)
+    """The areas of this lazy result are to be found anew, by what its legend says."""
     settings_wanted = Signal()
     """The settings of the result are to be shown."""
 
@@ -58,6 +61,10 @@ class ResultPanel(QWidget):
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLED_MS)
+        self._steady = QTimer(self)
+        """Until a slider has come to rest."""
+        self._steady.setSingleShot(True)
+        self._steady.setInterval(_SETTLED_MS)
         self.empty = QLabel(_EMPTY)
         self.empty.setEnabled(False)
         self.empty.setWordWrap(True)
@@ -90,6 +97,8 @@ class ResultPanel(QWidget):
 
     def _connect(self) -> None:
         self._applying.applied.connect(self._note_applied)
+        self._applying.areas_wanted.connect(lambda _: self._steady.start())
+        self._steady.timeout.connect(self._ask_for_areas)
         self._counting.made.connect(self._take_counted)
         self._remembering.found.connect(self._take_recalled)
         self._settled.timeout.connect(self._count)
@@ -201,6 +210,30 @@ class ResultPanel(QWidget):
         changes = {"layer": layer, "model": whole.model, "whole": whole, "origin": origin}
         self.show_result(kept.result._replace(**changes))
 
+    def show_objects_anew(self, result: Result, settings: dict[str, Any]) -> None:
+        """Show lazy objects that were found anew in their layer."""
+        record = result.layer.metadata[napari_layers.METADATA_KEY]
+        record |= {"settings": settings, "object_at": result.origin.at}
+        self.show_result(result)
+
+    def show_areas_anew(self, kept: Kept, lazy: Any) -> None:
+        """Show lazy areas that were found anew in their layer."""
+        kept.result = kept.result._replace(lazy=lazy)
+        layer = kept.layer
+        if layer is not None:
+            self._applying.finish(kept, layer)
+            self._count()
+
+    def stay(self, kept: Kept) -> None:
+        """Go back to the labels that are shown, since others were not to be had."""
+        kept.history.step(replace(kept.legend, label_of=kept.shown.label_of, cut=kept.shown.cut))
+        self.labels.refresh()
+
+    def _ask_for_areas(self) -> None:
+        kept = self._kept
+        if kept is not None and kept.legend.label_of != kept.shown.label_of:
+            self.areas_wanted.emit(kept)
+
     def _turn_to(self, layer: Labels | None) -> None:
         """Show what is known of a layer."""
         self._links.close()
@@ -212,8 +245,7 @@ class ResultPanel(QWidget):
         self.labels.show_result(kept, "" if layer is None else layer.name, place)
         self.trust.show_result(kept)
         self.measure_button.setVisible(kept is not None and kept.kind in ("objects", "areas"))
-        whole = None if kept is None else kept.result.whole
-        of_objects = whole is not None and whole.objects is not None
+        of_objects = kept is not None and kept.result.parts
         self.objects.setVisible(of_objects)
         if kept is None or layer is None:
             self.changed.emit()

@@ -13,10 +13,12 @@ from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari import preferences
-from napari_mmtseg._napari.again import Origin, parting, summary
+from napari_mmtseg._napari.again import Origin, looking, parting, summary, with_diameter
+from napari_mmtseg._napari.applying import ours
 from napari_mmtseg._napari.beginning import Chosen, Run, begin
-from napari_mmtseg._napari.channel_axis import laid_out, widened
+from napari_mmtseg._napari.channel_axis import laid_out, pixel_of, widened
 from napari_mmtseg._napari.form import SettingsForm
+from napari_mmtseg._napari.kept import Kept
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.looking import LazyResults
 from napari_mmtseg._napari.method_panel import MethodPanel
@@ -56,7 +58,8 @@ class SegmentWidget(JobWidget):
         self.viewer = napari_viewer
         self._run: Run | None = None
         self._saving: Result | None = None
-        self._parting: tuple[Segmentation, Origin] | None = None
+        self._parting: tuple[Result, Origin] | None = None
+        self._joining: Kept | None = None
         self.lazy = LazyResults(self.viewer, self.panel.process, self)
         self._build()
         self._wheel = WheelGuard(self)
@@ -78,6 +81,7 @@ class SegmentWidget(JobWidget):
         self.results.objects.diameter_wanted.connect(self.part_again)
         self.results.objects.object_wanted.connect(self.take_for_object)
         self.results.objects.said.connect(self.panel.say)
+        self.results.areas_wanted.connect(self.join_areas)
         self.results.settings_wanted.connect(self.take_settings)
         if self.results.result is not None and self._is_of(self.results.result):
             self.take_settings()  # the widget was closed meanwhile
@@ -149,6 +153,7 @@ class SegmentWidget(JobWidget):
         ours = result is not None and type(result.origin.method).__name__ in METHODS
         self.results.copy_button.setEnabled(ours)
         self.results.objects.allow(not self.running)
+        self.results.labels.allow(not self.running)
 
     def _note(self) -> str:
         """Say what is taken for granted, and how much a long run will take."""
@@ -276,10 +281,15 @@ class SegmentWidget(JobWidget):
             self._run.live.show(preview)
 
     def _show_result(self, done: Done) -> None:
-        run, parting, result = self._run, self._parting, done.result
+        run, parting, joining, result = self._run, self._parting, self._joining, done.result
+        self._joining = None
         self._drop_live()
         if isinstance(result, Saved) and self._saving is not None:
             self._show_saved(result, self._saving)
+        elif isinstance(result, Lazily) and joining is not None:
+            self._show_joined(result, joining)
+        elif isinstance(result, Lazily) and parting is not None:
+            self._show_objects_anew(result, *parting)
         elif isinstance(result, Segmentation) and parting is not None:
             self._show_parted(done, *parting)
         elif isinstance(result, Lazily) and run is not None:
@@ -332,28 +342,68 @@ class SegmentWidget(JobWidget):
 
     def _begin_parting(self, *, diameter: float = 0.0, at: tuple[int, ...] | None = None) -> None:
         result = self.results.result
-        if result is None or result.whole is None or result.whole.objects is None or self.running:
+        if result is None or not result.parts or self.running:
             return
         try:
-            job = parting(result.whole, result.origin, diameter=diameter, at=at)
+            if result.lazy is not None:
+                order, axes = result.lazy.order, result.origin.axes
+                model = with_diameter(order.model, diameter)
+                place = None if at is None else pixel_of(at, axes)
+                job = looking(model, order, self._plane_of(result), place)
+            else:
+                assert result.whole is not None
+                job = parting(result.whole, result.origin, diameter=diameter, at=at)
         except (ValueError, MemoryError) as error:
             self.panel.fail(words_for(error))
             return
-        origin = result.origin._replace(at=at or result.origin.at)
-        self._parting = result.whole, origin
+        self._parting = result, result.origin._replace(at=at or result.origin.at)
         self.panel.start(job)
         self.refresh()
 
-    def _show_parted(self, done: Done, before: Segmentation, origin: Origin) -> None:
+    def join_areas(self, kept: Kept) -> None:
+        """Label all of a lazy image anew, for the areas that the legend of its result asks for."""
+        layer = kept.layer
+        if self.running or layer is None or kept.result.lazy is None:
+            self.results.stay(kept)
+            return
+        order = kept.result.lazy.order
+        model = order.model.with_labels(kept.legend.table())
+        self._joining = kept
+        self.panel.start(looking(model, order, self._plane_of(kept.result)))
+        self.refresh()
+
+    def _plane_of(self, result: Result) -> int:
+        layers, axes = result.origin.layers, result.origin.axes
+        return napari_layers.plane_in_view(layers[0], axes, self.viewer.dims.point)
+
+    def _show_joined(self, found: Lazily, kept: Kept) -> None:
+        layer, lazy = kept.layer, kept.result.lazy
+        if layer in self.viewer.layers and lazy is not None:
+            with ours(kept):
+                made = self.lazy.renew(found, lazy.order._replace(model=found.model), layer)
+            self.results.show_areas_anew(kept, made)
+
+    def _show_objects_anew(self, found: Lazily, before: Result, origin: Origin) -> None:
+        if before.lazy is None or before.layer not in self.viewer.layers:
+            return
+        order = before.lazy.order._replace(model=found.model)
+        made = self.lazy.renew(found, order, before.layer)
+        result = before._replace(model=found.model, lazy=made, origin=origin)
+        self.results.show_objects_anew(result, found.model.method.to_dict())
+        remember(found.model, {"made": result.layer.metadata[napari_layers.METADATA_KEY]})
+
+    def _show_parted(self, done: Done, result: Result, origin: Origin) -> None:
+        before = result.whole
+        assert before is not None
         assert isinstance(done.result, Segmentation)
         assert done.shown is not None
         parted = laid_out(done.result, origin.axes)
         shown = done.shown._replace(labels=widened(done.shown.labels, origin.axes))
         same = {name: getattr(before, name) for name in ("clusters", "uncertainty", "voters")}
         self.results.show_parted(replace(parted, **same), shown, origin)
-        result = self.results.result
-        if result is not None:
-            remember(result.model, {"made": result.layer.metadata[napari_layers.METADATA_KEY]})
+        now = self.results.result
+        if now is not None:
+            remember(now.model, {"made": now.layer.metadata[napari_layers.METADATA_KEY]})
         self.panel.say(summary(shown, origin, done.seconds))
 
     def save_result(self, path: str, overwrite: bool) -> None:
@@ -385,7 +435,9 @@ class SegmentWidget(JobWidget):
     def _drop_live(self) -> None:
         if self._run is not None:
             self._run.live.drop()
-        self._run = self._parting = None
+        if self._joining is not None:
+            self.results.stay(self._joining)  # the job was discarded, or failed
+        self._run = self._parting = self._joining = None
         self.refresh()
 
 

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mmtseg import memory
 from napari_mmtseg._napari.channel import Receiver, Sender, UnreadableError
 from napari_mmtseg._napari.numbers import alike, counted
-from napari_mmtseg._napari.serving import Planes, Seen, Server, Unseen
+from napari_mmtseg._napari.serving import Look, Planes, Seen, Server, Unseen
 from napari_mmtseg._napari.sources import Source
 from napari_mmtseg._napari.storing import Save, Saved, save_steps
 from napari_mmtseg._napari.words import words_for
@@ -32,7 +33,9 @@ from napari_mmtseg.folders.running import Summary
 from napari_mmtseg.folders.work import Outcome
 from napari_mmtseg.grouping import Groups, group_objects_steps
 from napari_mmtseg.labelling import Segmentation
+from napari_mmtseg.labels.measuring import Measured, measure_steps
 from napari_mmtseg.labels.pieces import TiledPieces
+from napari_mmtseg.labels.tables import Table
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.model import Labels, Model
 from napari_mmtseg.segmentation import part_steps, predict_steps, segment_steps
@@ -43,6 +46,8 @@ _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
 _GRACE_SECONDS = 1.0
 """After a stop, for what follows the phase that it met: the result is to be there in two."""
+_REST_SECONDS = 3.0
+"""Without a look, after which memory goes back to the system."""
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
@@ -51,7 +56,8 @@ class Job(NamedTuple):
     """What to do: train and label, label with a model, or group the objects of a label image.
 
     Strokes guide the training, or name the clusters of the model. With clusters that are
-    `found` already, objects are found anew with the model, of what is `at` a pixel if one is given.
+    `found` already, objects are found anew with the model. Its objects are of what is `at` a pixel
+    if one is given.
     """
 
     image: Source
@@ -72,6 +78,16 @@ class FolderJob(NamedTuple):
     """Do a folder of images."""
 
     batch: Batch
+
+
+class MeasureJob(NamedTuple):
+    """Measure objects that are not in memory; see `measure`."""
+
+    labels: Source
+    pixels: Source | None
+    axes: str
+    spacing: tuple[float, ...] | None
+    unit: str
 
 
 class View(NamedTuple):
@@ -147,7 +163,7 @@ class Shown(NamedTuple):
 class Done(NamedTuple):
     """The result of a job."""
 
-    result: Segmentation | Grouped | Lazily | Saved | Summary
+    result: Segmentation | Grouped | Lazily | Saved | Summary | Table
     seconds: float
     shown: Shown | None = None
     """Of a segmentation."""
@@ -182,14 +198,26 @@ def main() -> None:
     with contextlib.suppress(ImportError):
         import_module("torch")  # a second or two that the user need not wait on Run
     server = Server(out, lambda: not wishes.empty())
+    looking = contextlib.ExitStack()  # what a look has used is left to the next
+    resting = None
     while True:
-        wish = wishes.get()
+        try:
+            wish = wishes.get(timeout=resting)
+        except queue.Empty:
+            looking.close()
+            resting = None
+            continue
+        if isinstance(wish, Look) and resting is None:
+            looking.enter_context(memory.kept())
+            resting = _REST_SECONDS
         if isinstance(wish, Job):
             _serve(partial(_do, wish, wishes, server, out), out)
         elif isinstance(wish, Save):
             _serve(partial(_save, wish, wishes, server, out), out)
         elif isinstance(wish, FolderJob):
             _serve(partial(_folder, wish, wishes, server, out), out)
+        elif isinstance(wish, MeasureJob):
+            _serve(partial(_measure, wish, wishes, server, out), out)
         else:
             server.take(wish)
         del wish  # and the image with it
@@ -282,11 +310,22 @@ def _folder(job: FolderJob, wishes: queue.SimpleQueue[Any], server: Server, out:
     return Done(_drive(run, tell, wishes, server, ends_all=False), 0)
 
 
+def _measure(job: MeasureJob, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -> Done:
+    def tell(step: Measured) -> None:
+        out.send(Progress("measuring", step.done, step.total, math.nan, 0))
+
+    pixels = None if job.pixels is None else job.pixels.open()
+    steps = measure_steps(
+        job.labels.open(), pixels, axes=job.axes, spacing=job.spacing, unit=job.unit
+    )
+    return Done(_drive(steps, tell, wishes, server), 0)
+
+
 def _run(job: Job, inputs: _Inputs, in_view: Callable[[], int]) -> Run[Any]:
     image, axes, spacing, model = inputs.image, job.axes, job.spacing, job.model
+    if model is not None and job.at is not None:
+        model = model.with_objects(image, job.at, axes=axes, spacing=spacing, mask=inputs.mask)
     if model is not None and job.found is not None:
-        if job.at is not None:
-            model = model.with_objects(image, job.at, axes=axes, spacing=spacing, mask=inputs.mask)
         return part_steps(job.found, model, image, axes=axes, spacing=spacing)
     if model is not None:
         if inputs.scribbles is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from napari_mmtseg.engine import Array, Learned, Predictor, Step, Tile, Training
 from napari_mmtseg.engine.devices import choose, drive
 from napari_mmtseg.engine.frozen import part
 from napari_mmtseg.engine.iic_loss import information_loss
-from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, build
+from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, build, factor_of
 from napari_mmtseg.engine.networks import freeze, get_weights, with_weights
 from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
 from napari_mmtseg.engine.refine.sharpening import sharpened
@@ -67,7 +68,7 @@ def _train(sample: Sample, method: IIC, initial: Weights | None, device: torch.d
     total = method.n_restarts * n_iterations
     runs: list[_Run] = []
     for restart in range(method.n_restarts):
-        network = build(sample.n_channels, method, generator, initial)
+        network = build(sample.n_channels, drawer.spacing, method, generator, initial)
         network.to(device, getattr(torch, method.precision))
         optimiser = torch.optim.Adam(network.parameters(), method.learning_rate)
         falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_iterations)
@@ -77,7 +78,7 @@ def _train(sample: Sample, method: IIC, initial: Weights | None, device: torch.d
         for t in range(n_iterations):
             for head in (OVER, MAIN):
                 pairs = drawer.pairs()
-                losses, main = _losses(network, pairs, head, method)
+                losses, main = _losses(network, pairs, head, method, drawer.spacing)
                 optimiser.zero_grad()
                 losses.mean().backward()
                 optimiser.step()
@@ -98,17 +99,23 @@ def _train(sample: Sample, method: IIC, initial: Weights | None, device: torch.d
 
 
 def _losses(
-    network: SegmentationNetwork, pairs: Pairs, head: int, method: IIC
+    network: SegmentationNetwork,
+    pairs: Pairs,
+    head: int,
+    method: IIC,
+    spacing: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss of each sub-head, (H,), and the winners of the first one, (B, y, x)."""
+    """Return the loss of each sub-head, (H,), and the winners of the first one, (B, *votes)."""
     ours = network.assign(network.features(pairs.first), head)
     theirs = network.assign(network.features(pairs.second), head)
-    weight = on_grid(pairs.weight, method.pooling).repeat(method.n_repeats, 1, 1)  # (B R, y, x)
+    weight = on_grid(pairs.weight, network.factor)
+    weight = _repeated(weight, method.n_repeats)  # (B R, *votes)
     # The outputs lie on a coarser grid than the pixels, and so do the displacements.
-    displacement = min(-(-method.displacement_px // method.pooling), weight.shape[-1] - 1)
+    steps = zip(spacing, network.factor, weight.shape[1:], strict=True)
+    displacement = [min(-(-round(method.displacement_px / s) // f), n - 1) for s, f, n in steps]
     losses = [
         information_loss(
-            one.repeat(method.n_repeats, 1, 1, 1),  # (B R, K, y, x)
+            _repeated(one, method.n_repeats),  # (B R, K, *votes)
             turn_back(other, pairs.codes),
             weight,
             displacement=displacement,
@@ -118,6 +125,10 @@ def _losses(
         for one, other in zip(ours, theirs, strict=True)
     ]
     return torch.stack(losses), ours[0].detach().argmax(1)
+
+
+def _repeated(one: Tensor, times: int) -> Tensor:
+    return one.repeat(times, *(1,) * (one.ndim - 1))
 
 
 def _follow(mean: Tensor, new: Tensor) -> None:
@@ -141,12 +152,14 @@ def _learned(
         windows = looked = [(pairs.first, pairs.weight)]
     freeze(network, [pixels for pixels, _ in windows])
     n_main, n_over = network.n_clusters
+    spacing, factor = drawer.spacing, network.factor
+    steps = (f * size for f, size in zip(factor, spacing, strict=True))
+    radius = tuple(int(method.sharpening_px // step) for step in steps)
     winners, colours = [], []
     for pixels, weight in looked:
-        there = on_grid(weight, method.pooling) > 0  # (B, y, x)
-        small = reduce(pixels, (method.pooling,) * 2)
-        main, over = network(pixels)  # (B, k, y, x), (B, K, y, x)
-        radius = (method.sharpening_px // method.pooling,) * 2
+        there = on_grid(weight, factor) > 0  # (B, *votes)
+        small = reduce(pixels, factor)
+        main, over = network(pixels)  # (B, k, *votes), (B, K, *votes)
         main = torch.stack([sharpened(*one, radius) for one in zip(main, small, strict=True)])
         winners.append((main.argmax(1) * n_over + over.argmax(1))[there])
         colours.append(small.movedim(1, -1)[there])  # (n, C)
@@ -155,6 +168,7 @@ def _learned(
     clusters, means, sizes = clusters[kept], means[kept], sizes[kept]
     weights: Weights = {
         "clusters": clusters,
+        "spacing": np.array(spacing),
         **{f"network.{name}": value for name, value in get_weights(network).items()},
     }
     groups = clusters // n_over
@@ -180,6 +194,7 @@ def arrays(method: IIC, is_rgb: bool) -> dict[str, Array]:
     return {
         "clusters": Array("I64", ("K",), 0, most),
         "groups": Array("I64", ("K",), 0, 2**31 - 1),
+        "spacing": Array("F64", ("A",), 1e-3, 1e3),
         "network.": Array("F32 F64", None),
     }
 
@@ -190,16 +205,17 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
     dtype = getattr(torch, method.precision)
     named = part(weights, "network.")
     n_clusters = (len(named["heads.0.weight"]), len(named["heads.1.weight"]))
-    n_channels = named["trunk.0.weight"].shape[1] - 2 * method.sobel
-    make = partial(SegmentationNetwork, n_channels, n_clusters, 1, method)
+    spacing = weights["spacing"].tolist()
+    factor = factor_of(method, spacing)
+    n_channels = named["trunk.0.weight"].shape[1] - len(spacing) * method.sobel
+    make = partial(SegmentationNetwork, n_channels, n_clusters, 1, factor, method)
     network = with_weights(make, named, dtype).to(device)
     clusters = torch.from_numpy(np.ascontiguousarray(weights["clusters"])).to(device)
     mains, overs = clusters // n_clusters[OVER], clusters % n_clusters[OVER]  # (P,)
     groups = torch.from_numpy(np.unique(weights["groups"], return_inverse=True)[1]).to(device)
 
     def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        main, over = network(pixels)  # (1, k, y, x), (1, K, y, x)
-        factor = (method.pooling,) * 2
+        main, over = network(pixels)  # (1, k, *votes), (1, K, *votes)
         votes = pooled_grid((main[:, mains] * over[:, overs])[0], grid)
         return votes[None], reduce(pixels, factor)[0]
 
@@ -208,8 +224,8 @@ def predictor(weights: Weights, method: IIC) -> Predictor:
         n_votes=len(clusters),
         n_channels=n_channels,
         reach=network.reach,
-        factor=(method.pooling,) * 2,
-        spacing=(1.0, 1.0),
+        factor=factor,
+        spacing=spacing,
         reduce=lambda pixels: pixels,
         groups=groups,
         least_contrast=0.0,

@@ -15,7 +15,7 @@ from napari_mmtseg.engine.devices import drive
 from napari_mmtseg.engine.frozen import arrays, learned, part, predictor
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
 from napari_mmtseg.engine.networks import winners
-from napari_mmtseg.engine.sampling import batches, survey, working_sample
+from napari_mmtseg.engine.sampling import batches, glimpse, survey, working_sample
 from napari_mmtseg.engine.start import start
 from napari_mmtseg.engine.texture import looked_at
 from napari_mmtseg.methods import MMT
@@ -49,6 +49,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         given = [part(initial, f"student{number}.") for number in (1, 2)]
     students = start(working, method, generator, given, count=2)
     seen = survey(working.planes, method)
+    glimpsed = glimpse(seen)
     teachers = [copy.deepcopy(student).requires_grad_(False) for student in students]
     optimisers = [
         torch.optim.SGD(student.parameters(), method.learning_rate, method.momentum)
@@ -83,7 +84,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
             losses.append(loss.item())
             counts.append(int((overlap.sum(1) > 0).sum()))
 
-        snapshot = partial(learned, teachers, working, seen, method)
+        snapshot = partial(learned, teachers, working, glimpsed, method)
         stopped = yield Step(
             "training", t + 1, method.n_iterations, tuple(losses), tuple(counts), snapshot
         )

@@ -26,10 +26,11 @@ _STRIP_ROWS = 256
 
 Convolution = nn.Conv2d | nn.Conv3d
 Norm = nn.BatchNorm2d | nn.BatchNorm3d
-_LAYERS: dict[int, tuple[Any, Any]] = {
+LAYERS: dict[int, tuple[Any, Any]] = {
     2: (nn.Conv2d, nn.BatchNorm2d),
     3: (nn.Conv3d, nn.BatchNorm3d),
 }
+"""Convolution and batch norm by the number of spatial axes."""
 
 
 class _Responding(nn.Module):
@@ -86,7 +87,7 @@ class Network(_Responding):
     ) -> None:
         super().__init__()
         self.width, self.margin = width, 0 if padded else n_blocks
-        conv, norm = _LAYERS[n_axes]
+        conv, norm = LAYERS[n_axes]
         conv3x3 = partial(conv, kernel_size=3, padding=int(padded))
         # Momentum 0 leaves the running statistics alone until `freeze` sets them.
         self.conv1, self.bn1 = conv3x3(n_channels, width), norm(width, momentum=0.0)
@@ -165,7 +166,7 @@ class TextureNetwork(_Responding):
         self.features = Features(n_channels, n_axes)
         self.described = False
         self.width, self.margin = width, self.features.margin
-        conv, norm = _LAYERS[n_axes]
+        conv, norm = LAYERS[n_axes]
         self.conv3 = conv(self.features.width, width, 1)
         self.bn3 = norm(width, momentum=0.0)
 

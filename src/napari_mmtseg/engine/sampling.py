@@ -21,6 +21,7 @@ from napari_mmtseg.methods.networks import MAX_REDUCTION
 
 _WORKING_VOXELS = 8_000_000
 _SURVEYED_PIXELS = 262_144
+_GLIMPSED_PIXELS = 32_768
 _SURVEYED_SIDES = {2: 64, 3: 16}
 
 
@@ -241,13 +242,23 @@ def survey(planes: list[Batch], method: NetworkMethod) -> list[Batch]:
     Where training sees crops of large planes, these are an even grid of crops as well, joined by
     size. Planes with strokes stay whole, so that no stroke is missed.
     """
-    if not method.crop_px or sum(one.valid.numel() for one in planes) <= _SURVEYED_PIXELS:
+    return _spread(planes, _SURVEYED_PIXELS) if method.crop_px else planes
+
+
+def glimpse(planes: list[Batch]) -> list[Batch]:
+    """Return less than a survey, which suffices for a passing look."""
+    return _spread(planes, _GLIMPSED_PIXELS)
+
+
+def _spread(planes: list[Batch], n_pixels: int) -> list[Batch]:
+    """Take an even grid of crops where there are more pixels; planes with strokes stay whole."""
+    if sum(one.valid.numel() for one in planes) <= n_pixels:
         return planes
     whole = [one for one in planes if one.has_strokes]
     others = [one for one in planes if not one.has_strokes]
     axes = planes[0].valid.ndim - 1
     side = _SURVEYED_SIDES[axes]
-    crops = even_crops(others, [side] * axes, _SURVEYED_PIXELS // side**axes)
+    crops = even_crops(others, [side] * axes, n_pixels // side**axes)
     sizes = dict.fromkeys(one.valid.shape[1:] for one in crops)
     joined = [_joined([one for one in crops if one.valid.shape[1:] == size]) for size in sizes]
     return whole + joined

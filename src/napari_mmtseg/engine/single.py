@@ -12,7 +12,7 @@ from napari_mmtseg.engine import Step, Training, Weights
 from napari_mmtseg.engine.frozen import learned
 from napari_mmtseg.engine.losses import scribble_loss
 from napari_mmtseg.engine.networks import winners
-from napari_mmtseg.engine.sampling import Batch, Working, batches, survey
+from napari_mmtseg.engine.sampling import Batch, Working, batches, glimpse, survey
 from napari_mmtseg.engine.start import start
 from napari_mmtseg.methods import NetworkMethod
 
@@ -45,6 +45,7 @@ def learn(
     fewest = max(method.min_labels, len(working.painted))
 
     seen = survey(working.planes, method)
+    glimpsed = glimpse(seen)
     drawn = batches(working.planes, method, generator)
     for t in range(method.n_iterations):
         batch = next(drawn)
@@ -58,7 +59,7 @@ def learn(
         optimiser.step()
 
         count = int((own[batch.valid].bincount() > 0).sum())
-        snapshot = partial(learned, [network], working, seen, method)
+        snapshot = partial(learned, [network], working, glimpsed, method)
         stopped = yield Step(
             "training", t + 1, method.n_iterations, (loss.item(),), (count,), snapshot
         )

@@ -105,7 +105,7 @@ def predictor(
         for one in each:
             if draft is not None and not votes and (method.vote_border or any(radius)):
                 seen, shape, own = _looked_at(place, coarser, tuple(one.shape[1:]))
-                draft(decide(one[:, *seen], coarser, shape)[own])  # others would take their time
+                draft(decide(one[:, *seen], coarser, shape, smooth=False)[own])
             votes.append(one)
         found = torch.stack(votes)
         result = refined(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.measure import regionprops_table
 
+from napari_mmtseg import memory
 from napari_mmtseg.arrays import Frames
 from napari_mmtseg.labels.hulls import LARGEST_BOX, hull_share
 from napari_mmtseg.labels.numbering import check_numbers, coded
@@ -19,6 +20,14 @@ _SHARED = ("num_pixels", "area", "equivalent_diameter_area", "centroid", "bbox")
 _LENGTHS = ("axis_major_length", "axis_minor_length")
 _STATISTICS = ("intensity_mean", "intensity_std", "intensity_min", "intensity_max")
 _COLOURS = ("red", "green", "blue")
+_BYTES_A_PIXEL = 24
+
+
+class Measured(NamedTuple):
+    """How many frames, or planes, are measured, and how many there are."""
+
+    done: int
+    total: int
 
 
 def measure(
@@ -77,7 +86,28 @@ def measure(
     TypeError, ValueError
         If the labels hold no whole numbers, or such as are too large; if image, axes and spacing
         do not fit them.
+    MemoryError
+        If a frame is too large to be measured.
     """
+    run = measure_steps(labels, image, axes=axes, spacing=spacing, unit=unit, by_plane=by_plane)
+    while True:
+        try:
+            next(run)
+        except StopIteration as end:
+            table: Table = end.value
+            return table
+
+
+def measure_steps(
+    labels: ArrayLike,
+    image: ArrayLike | None = None,
+    *,
+    axes: str | Sequence[str] | None = None,
+    spacing: Sequence[float] | None = None,
+    unit: str = "µm",
+    by_plane: bool | None = None,
+) -> Generator[Measured, bool | None, Table]:
+    """Measure step by step, see `measure`; sending True ends it with the frames that are done."""
     frames = Frames(labels if image is None else image, axes, volumes=True)
     if image is None and frames.dtype.kind == "f":
         raise TypeError(
@@ -102,29 +132,40 @@ def measure(
         frames, sizes = Frames(frames.data, frames.axes), sizes[1:]
     if len(sizes) == 2 and not _square(sizes):
         notes.append("Perimeters are left out: they need pixels as high as wide.")
-    columns = _all_frames(frames, numbers, sizes, with_pixels=image is not None)
+    what = f"Measuring {math.prod(frames.frame_shape):,} pixels at once"
+    memory.require(_BYTES_A_PIXEL * math.prod(frames.frame_shape), what)
+    parts = []
+    for index in range(len(frames)):
+        parts.append(_frame(frames, numbers, index, sizes, with_pixels=image is not None))
+        done = index + 1
+        if (yield Measured(done, len(frames))) and done < len(frames):
+            notes.insert(0, f"Stopped: {done} of {len(frames)} frames or planes are measured.")
+            break
+    columns = _joined(parts, frames)
     if np.isnan(columns["solidity"]).any():
         notes.append(f"Solidity is left out in a box of over {LARGEST_BOX:,} voxels.")
     return Table(columns, _units(columns, unit), notes)
 
 
-def _all_frames(
-    frames: Frames, numbers: Any, sizes: tuple[float, ...], *, with_pixels: bool
+def _frame(
+    frames: Frames, numbers: Any, index: int, sizes: tuple[float, ...], *, with_pixels: bool
 ) -> dict[str, NDArray[Any]]:
-    """Measure frame by frame and join the rows."""
+    """Measure a frame, and say which one it is."""
     left = [
         axis for axis in frames.label_axes if axis == "T" or (axis == "Z" and not frames.volumes)
     ]
-    parts = []
-    for index in range(len(frames)):
-        pixels = _intensities(frames.read(index)) if with_pixels else None
-        part = _measured(np.asarray(frames.frame_of(numbers, index)), pixels, sizes)
-        many = len(part["label"])
-        place = {
-            {"T": "frame", "Z": "plane"}[axis]: np.full(many, at, np.int64)
-            for axis, at in zip(left, frames.position(index), strict=True)
-        }
-        parts.append({"label": part.pop("label")} | place | part)
+    pixels = _intensities(frames.read(index)) if with_pixels else None
+    part = _measured(np.asarray(frames.frame_of(numbers, index)), pixels, sizes)
+    many = len(part["label"])
+    place = {
+        {"T": "frame", "Z": "plane"}[axis]: np.full(many, at, np.int64)
+        for axis, at in zip(left, frames.position(index), strict=True)
+    }
+    return {"label": part.pop("label")} | place | part
+
+
+def _joined(parts: list[dict[str, NDArray[Any]]], frames: Frames) -> dict[str, NDArray[Any]]:
+    """Join the rows of frames."""
     named = _COLOURS if frames.is_rgb else tuple(map(str, range(frames.n_channels)))
     renamed = {
         f"{one}-{i}": f"{one}_{name}" if len(named) > 1 else one
@@ -206,7 +247,9 @@ def _reach_over_planes(frames: Frames, numbers: Any) -> bool:
         return False
     for index in range(len(frames)):
         seen: set[int] = set()
-        for plane in np.asarray(frames.frame_of(numbers, index)):
+        frame = frames.frame_of(numbers, index)
+        for at in range(frames.frame_shape[0]):
+            plane = np.asarray(frame[at])  # of what is lazy, no more than is needed to tell
             check_numbers(plane)
             here = set(coded(plane)[0].tolist())
             if seen & here:

@@ -49,15 +49,24 @@ class TiledPieces:
     Parameters
     ----------
     frame_shape : sequence of int
+
+    Attributes
+    ----------
+    pixels : (P + 1,) int64 array
+        Of each piece by its number, once they are joined; 0 for number 0, which is none.
+    label_of : (P + 1,) int64 array
+        The label that each is a piece of; 0 for number 0.
     """
 
     def __init__(self, frame_shape: Sequence[int]) -> None:
+        self.pixels = self.label_of = np.zeros(1, np.int64)
         self._frame_shape = tuple(frame_shape)
         self._first: dict[tuple[int, ...], int] = {}
         """For each tile (frame, *corner) how many parts there are in those before."""
         self._count = 0
         self._sizes: list[NDArray[np.int64]] = []
         self._places: list[NDArray[np.int64]] = []
+        self._labels: list[NDArray[np.int64]] = []
         self._pairs: list[NDArray[np.int64]] = []
         self._faces: dict[tuple[int, ...], tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
         self._number = np.zeros(0, np.int32)
@@ -71,6 +80,7 @@ class TiledPieces:
         flat = parts.ravel()[::-1]
         first = np.zeros(count + 1, np.int64)
         first[flat] = np.arange(flat.size)[::-1]  # of several, the last one stays
+        self._labels.append(labels.ravel()[first[1:]].astype(np.int64))
         at = np.unravel_index(first[1:], parts.shape)
         place = np.ravel_multi_index(
             tuple(a + c for a, c in zip(at, corner, strict=True)), self._frame_shape
@@ -113,7 +123,10 @@ class TiledPieces:
         number = np.empty(count, np.int32)
         number[np.lexsort((places, -sizes))] = np.arange(1, count + 1, dtype=np.int32)
         self._number = number[piece]
-        self._sizes, self._places, self._pairs = [], [], []
+        self.pixels, self.label_of = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+        self.pixels[number] = sizes
+        self.label_of[self._number] = np.concatenate([np.zeros(0, np.int64), *self._labels])
+        self._sizes, self._places, self._pairs, self._labels = [], [], [], []
 
     def of(self, frame: int, tile: Region, labels: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the pieces of a tile, after `join`, from the labels that were added."""

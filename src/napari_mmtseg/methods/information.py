@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from napari_mmtseg.methods.learning import LearningMethod
-from napari_mmtseg.methods.refining import RefinedMethod
+from napari_mmtseg.methods.refining import SpatialMethod
 from napari_mmtseg.settings import changed, setting
 
 
@@ -71,13 +71,13 @@ class _Information(LearningMethod):
     turns: bool = setting(
         True,
         "Flips and turns",
-        "Let the second view of a pair be flipped and turned: images by quarters, objects by any "
-        "angle. Switch it off where direction matters.",
+        "Let the second view of a pair be flipped and turned: images by quarters, in volumes where "
+        "voxels are square; objects by any angle. Switch it off where direction matters.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class IIC(_Information, RefinedMethod):
+class IIC(_Information, SpatialMethod):
     """Invariant information clustering: clusters that two views of a place agree on.
 
     Source: Ji, Henriques and Vedaldi, "Invariant Information Clustering for Unsupervised Image
@@ -128,8 +128,8 @@ class IIC(_Information, RefinedMethod):
     crop_px: int = setting(
         0,
         "Crop side",
-        "Side of the random squares that training sees. Automatic takes 48, or the image's side "
-        "where that is smaller.",
+        "Side of the random squares that training sees, in volumes of boxes. Automatic takes 48, "
+        "in volumes 16, or the image's side where that is smaller.",
         ge=0,
         le=2048,
         zero="automatic",
@@ -150,8 +150,8 @@ class IIC(_Information, RefinedMethod):
     displacement_px: int = setting(
         1,
         "Displacement (d)",
-        "Pixels are also paired with those up to so far away: higher gives smoother labels and "
-        "loses small things. The authors take 10.",
+        "Pixels are also paired with those up to so far away, in volumes along Z too: higher gives "
+        "smoother labels and loses small things. The authors take 10.",
         ge=0,
         le=64,
         unit="px",
@@ -164,12 +164,13 @@ class IIC(_Information, RefinedMethod):
         "collapsed: the information of all displacements taken together.",
         group="papers",
     )
-    sharpening_px: int = changed(RefinedMethod, "sharpening_px", 20)
+    sharpening_px: int = changed(SpatialMethod, "sharpening_px", 20)
     jitter: float = _jitter(0.2)
     neighbours: int = setting(
         1,
         "Neighbouring planes",
-        "In stacks, the second view may come from a plane or frame up to so far away.",
+        "The second view may come from a plane of a stack, or a frame of a series, up to so far "
+        "away.",
         ge=0,
         le=16,
     )

@@ -78,47 +78,55 @@ def regions(
         size * factor / 2 for size, factor in zip(spacing or (1.0,) * ndim, factors, strict=True)
     )
     shares = responses.float().cpu().numpy()
-    strengths = _strengths(shares, unit)  # (R, *half)
-    # Large windows would leave no valley inside of small things.
-    sigma = [_SMOOTHING / size for size in unit]
-    fine = ndimage.gaussian_filter(strengths[:_FINE].mean(axis=0), sigma, mode="nearest")
-    small = watershed(fine).astype(np.int64)
-    small = np.maximum(small - 1, 0)  # a flat plane has no valley
-    strength = strengths.mean(axis=0)
+    # Threads that each take a part need not wait for each other after every operation.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        # Large windows would leave no valley inside of small things.
+        fine = [_strength(shares, unit, radius, pool) for radius in _RADII[:_FINE]]
+        valleys = pool.submit(_valleys, np.stack(fine).mean(axis=0), unit)  # one thread's work
+        wide = [_strength(shares, unit, radius, pool) for radius in _RADII[_FINE:]]
+        small = valleys.result()
+    strength = np.stack([*fine, *wide]).mean(axis=0)
     into, votes = merged(small, shares, strength, weakest_border, math.prod(unit))
     return Regions(into[small], votes.astype(np.float32))
 
 
-def _strengths(responses: NDArray[np.float32], unit: tuple[float, ...]) -> NDArray[np.float32]:
-    """Return how much the sides of each pixel differ in windows of each size, 0 to 1.
+def _valleys(strength: NDArray[np.float32], unit: tuple[float, ...]) -> NDArray[np.int64]:
+    """Return the number, from 0, of the valley that each pixel lies in."""
+    sigma = [_SMOOTHING / size for size in unit]
+    fine = ndimage.gaussian_filter(strength, sigma, mode="nearest")
+    small: NDArray[np.int64] = watershed(fine).astype(np.int64)
+    return np.maximum(small - 1, 0)  # a flat plane has no valley
+
+
+def _strength(
+    responses: NDArray[np.float32], unit: tuple[float, ...], radius: int, pool: ThreadPoolExecutor
+) -> NDArray[np.float32]:
+    """Return how much the sides of each pixel differ in windows of a size, 0 to 1.
 
     Parameters
     ----------
     responses : (K, *half) array
     unit : tuple of float
         Size of a pixel along each axis, where 1 is what radii are counted in.
+    radius : int
+    pool : ThreadPoolExecutor
+        Does the work.
 
     Returns
     -------
-    (R, *half) array
+    (*half) array
     """
-    found = []
-    # Threads that each take a part need not wait for each other after every operation.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for radius in _RADII:
-            steps = _steps(radius, unit)
-            every = tuple(max(1, round(radius / size / _SAMPLES)) for size in unit)
-            margins = [
-                -(-n // by) * by + by
-                for n, by in zip(np.abs(steps).max(axis=0), every, strict=True)
-            ]
-            shape = [n + 2 * margin for n, margin in zip(responses.shape[1:], margins, strict=True)]
-            wide = np.empty((len(responses), *shape), np.float32)
-            reach = [_reach(radius, size) for size in unit]
-            list(pool.map(partial(_put_means, reach=reach, margins=margins), responses, wide))
-            strongest = _strongest(wide, steps, margins, every, pool)
-            found.append(interpolated(strongest, every, responses.shape[1:]))
-    return np.stack(found)
+    steps = _steps(radius, unit)
+    every = tuple(max(1, round(radius / size / _SAMPLES)) for size in unit)
+    margins = [
+        -(-n // by) * by + by for n, by in zip(np.abs(steps).max(axis=0), every, strict=True)
+    ]
+    shape = [n + 2 * margin for n, margin in zip(responses.shape[1:], margins, strict=True)]
+    wide = np.empty((len(responses), *shape), np.float32)
+    reach = [_reach(radius, size) for size in unit]
+    list(pool.map(partial(_put_means, reach=reach, margins=margins), responses, wide))
+    strongest = _strongest(wide, steps, margins, every, pool)
+    return interpolated(strongest, every, responses.shape[1:])
 
 
 def _put_means(

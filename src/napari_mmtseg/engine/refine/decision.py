@@ -47,7 +47,9 @@ def favourite(votes: Tensor, regions: NDArray[np.int64]) -> NDArray[np.int16]:
 
 
 @torch.no_grad()
-def decide(votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[np.int16]:
+def decide(
+    votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...], *, smooth: bool = True
+) -> NDArray[np.int16]:
     """Enlarge the votes and take the winner of each pixel.
 
     Parameters
@@ -58,6 +60,8 @@ def decide(votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...]) -> ND
         Working reduction along each axis.
     shape : tuple of int
         Shape of the result; its sides are at most those of the votes times the factor.
+    smooth : bool
+        Whether votes are interpolated, which takes most of the time; otherwise borders have stairs.
 
     Returns
     -------
@@ -73,6 +77,8 @@ def decide(votes: Tensor, factor: tuple[int, ...], shape: tuple[int, ...]) -> ND
     squares = squares.transpose(*range(0, squares.ndim, 2), *range(1, squares.ndim, 2))
     # Where all neighbours have one winner, so has whatever is interpolated between them.
     squares[...] = winners[(..., *(None,) * len(factor))]
+    if not smooth:
+        return found[tuple(slice(n) for n in shape)]
     unlike = ndimage.maximum_filter(winners, 3) != ndimage.minimum_filter(winners, 3)
     weights = _weights(factor).to(votes)  # (3^d, f^d)
     per_pixel = len(votes) * weights.shape[1]
