@@ -46,6 +46,8 @@ _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
 _GRACE_SECONDS = 1.0
 """After a stop, for what follows the phase that it met: the result is to be there in two."""
+_WAITED_SECONDS = 0.5
+"""What is left of a phase is waited for after a stop if it takes no longer, as far as is known."""
 _REST_SECONDS = 3.0
 """Without a look, after which memory goes back to the system."""
 _FINAL_SHARE = 0.5
@@ -364,20 +366,25 @@ def _drive(
 ) -> Any:
     """Drive a run to its end, and meanwhile do what the window wishes.
 
-    A stop ends the phase that it meets, and after a moment those that follow: what was learned so
-    far labels what can be done at once. Unless it `ends_all`, only training ends in mid-work.
+    A stop ends the phase that it meets, and after a moment those that follow, unless they are
+    nearly at their end: what was learned so far labels what can be done at once. Unless it
+    `ends_all`, a stop in training ends nothing else.
     """
     stopped: tuple[str, float] | None = None
-    phase = ""
+    phase, began, first, left = "", time.perf_counter(), 0, math.inf
     while True:
-        late = stopped is not None and time.perf_counter() - stopped[1] > _GRACE_SECONDS
-        late = late and (ends_all or (stopped is not None and stopped[0] != "training"))
-        stop = stopped is not None and (stopped[0] == phase or late)
+        stop = False
+        if stopped is not None:
+            late = time.perf_counter() - stopped[1] > _GRACE_SECONDS and left > _WAITED_SECONDS
+            stop = stopped[0] == phase or (late and (ends_all or stopped[0] != "training"))
         try:
             step = run.send(stop or None)
         except StopIteration as end:
             return end.value
-        phase = getattr(step, "phase", "")
+        if getattr(step, "phase", "") != phase:
+            phase, began, first = getattr(step, "phase", ""), time.perf_counter(), step.done
+        done = step.done - first
+        left = (time.perf_counter() - began) / done * (step.total - step.done) if done else 0
         while not wishes.empty():
             wish = wishes.get()
             if isinstance(wish, Stop):
