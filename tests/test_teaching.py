@@ -7,6 +7,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.ndimage import gaussian_filter
 
 from napari_mmtseg import MMT, KMeans, load, segment, train
 from napari_mmtseg.methods import Taught
@@ -41,6 +42,21 @@ def test_strokes_tell_textures_of_one_brightness_apart(scene, strokes, model):
     labels = model.predict(scene[0])
     assert set(np.unique(labels)) == {GROUND, DISC}
     assert ((labels == DISC) == scene[1]).mean() > 0.9
+
+
+def test_borders_are_sharpened_where_that_leaves_strokes_right(scene, strokes):
+    striped = np.where(scene[1], np.maximum(scene[0], 400.0), 400.0)  # every other stripe is ground
+    taught = train(striped, Taught(n_iterations=20), scribbles=strokes)
+    assert not taught.weights["sharp"]
+    bright = gaussian_filter(np.where(scene[1], 500.0, 100.0), 1.5)
+    bright += np.random.default_rng(0).normal(0, 5, bright.shape)
+    taught = train(bright, Taught(n_iterations=20), scribbles=strokes)
+    assert taught.weights["sharp"]
+    found = taught.predict(bright) == DISC
+    dull = replace(taught, weights={**taught.weights, "sharp": np.array(0)})
+    assert (found != scene[1]).sum() < ((dull.predict(bright) == DISC) != scene[1]).sum()
+    whole = train(bright, Taught(n_iterations=5), labels=scene[1])
+    assert not whole.weights["sharp"]  # labels tell where borders are
 
 
 @pytest.mark.parametrize("method", [MMT(n_iterations=1), KMeans()], ids=["MMT", "KMeans"])

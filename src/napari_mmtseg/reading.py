@@ -78,6 +78,11 @@ class Beside(NamedTuple):
         )
         return cls(*found)
 
+    @property
+    def shown(self) -> Any:
+        """The scribbles that are not masked."""
+        return self.scribbles if self.mask is None else self.scribbles * (self.mask != 0)
+
 
 def images_of(
     image: ArrayLike | Sequence[ArrayLike],
@@ -102,6 +107,27 @@ def images_of(
                 f"{images[0].n_channels}: train on images of one kind"
             )
     return images
+
+
+def truth_of(images: list[Frames], labels: Any, beside: Beside) -> list[ArrayLike | None] | None:
+    """Return the ground truth of each image, None for an image without.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as images, or strokes are given as well.
+    """
+    if labels is None:
+        return None
+    if beside.scribbles is not None:
+        raise ValueError("Give scribbles or labels, not both: labels may be of a part of an image")
+    found = list(labels) if isinstance(labels, list | tuple) else [labels]
+    if len(found) != len(images):
+        raise ValueError(
+            f"Each image needs its labels, or None: got {len(images)} images and {len(found)} "
+            "labels"
+        )
+    return found
 
 
 def read_sample(

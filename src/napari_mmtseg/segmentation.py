@@ -19,7 +19,7 @@ from napari_mmtseg.labelling import Segmentation, label_steps
 from napari_mmtseg.methods import METHODS, MMT, Taught
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Labels, Model, Uncertainty
-from napari_mmtseg.reading import Beside, images_of, read_sample
+from napari_mmtseg.reading import Beside, images_of, read_sample, truth_of
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative, works_in_volumes
 from napari_mmtseg.surveying import seek_objects, survey
@@ -211,7 +211,7 @@ def train_steps(
     images = images_of(image, axes, volumes=volumes)
     check_objects(method, images[0])
     beside = Beside.check(images, method, scribbles, mask, superpixels)
-    truth = _labels_of(images, labels, beside)
+    truth = truth_of(images, labels, beside)
     _check_initial(initial)
     size = relative(spacing)[-len(images[0].frame_shape) :]
     size = size if volumes else (1.0, 1.0)
@@ -228,7 +228,7 @@ def train_steps(
     if teaches:
         method = taught_method(method)
         beginner = Beginner(method, scaling, size, images[0].n_channels)
-        shown = [_shown(beside)] if truth is None else truth
+        shown = [beside.shown] if truth is None else truth
         what = "scribbles" if truth is None else "labels"
         training = lesson_steps(beginner, images, shown, what=what)
     else:
@@ -376,32 +376,6 @@ def checked(method: Any) -> Method:
             f"The method must be settings such as {known}(), got {method!r}: write {known}()"
         )
     return method
-
-
-def _labels_of(images: list[Frames], labels: Any, beside: Beside) -> list[ArrayLike | None] | None:
-    """Return the ground truth of each image, None for an image without.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many as images, or nothing is labelled, or strokes are given as well.
-    """
-    if labels is None:
-        return None
-    if beside.scribbles is not None:
-        raise ValueError("Give scribbles or labels, not both: labels may be of a part of an image")
-    found = list(labels) if isinstance(labels, list | tuple) else [labels]
-    if len(found) != len(images):
-        raise ValueError(
-            f"Each image needs its labels, or None: got {len(images)} images and {len(found)} "
-            "labels"
-        )
-    return found
-
-
-def _shown(beside: Beside) -> Any:
-    """Return the strokes that are not masked."""
-    return beside.scribbles if beside.mask is None else beside.scribbles * (beside.mask != 0)
 
 
 def _check_initial(initial: Weights | None) -> None:

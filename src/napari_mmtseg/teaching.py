@@ -25,6 +25,10 @@ _EXAMPLES = 8192
 _OTHERS = 16_384
 _UNLABELLED_TILES = 4
 """Of images without labels, from which the teachers teach."""
+_SHARPENED_TILES = 4
+"""In which it is tried whether sharper borders suit the classes."""
+_MOST_CHANGED = 0.5
+"""Share of the smallest class."""
 _MOST_CLASSES = 512
 _HELD_PX = 16
 """Side of the blocks that are held out: neighbouring pixels would tell one another's class."""
@@ -136,7 +140,7 @@ def lesson_steps(
         perturbed=_is_perturbed(method, what),
     )
     n_steps = method.n_iterations if known is None else -(-method.n_iterations // 2)
-    learned = None
+    weights: Weights = start
     for taken in teach(lesson, method, start, n_steps):
         weights = {**start, **taken.weights}
         learned = partial(_learned, weights, rows, names)
@@ -144,8 +148,38 @@ def lesson_steps(
         step = Step("training", taken.steps, n_steps, taken.losses, (len(names),), learned, score)
         if (yield step):
             break
-    assert learned is not None
-    return learned()
+    if method.sharpening_px and what == "scribbles":  # labels tell where borders are
+        shown = [*_places(labeller, images, sides)]
+        sharp = _sharpens(method, pupil.scaling, weights, shown, names)
+        weights = {**weights, "sharp": np.array(int(sharp))}
+    return _learned(weights, rows, names)
+
+
+def _sharpens(
+    method: Taught,
+    scaling: Scaling,
+    weights: Weights,
+    painted: Sequence[tuple[Frames, int, Region, NDArray[Any]]],
+    names: NDArray[np.int64],
+) -> bool:
+    """Tell whether borders are to be sharpened.
+
+    That suits classes that differ in intensity, and takes classes of texture apart: then it makes
+    painted pixels wrong, or much of the smallest class another one.
+    """
+    labeller = Labeller(cast(Any, _Seen(method, scaling, {**weights, "sharp": np.array(1)})))
+    gained = changed = 0
+    sizes = np.zeros(len(names), np.int64)
+    for frames, index, tile, strokes in painted[:: -(-len(painted) // _SHARPENED_TILES)]:
+        drafts: list[NDArray[np.int16]] = []
+        after = labeller.find(frames, index, tile, draft=drafts.append).clusters
+        before = drafts[0]  # of one student, which is as good here
+        here = (strokes > 0) & (before >= 0)
+        gained += int((names[after[here]] == strokes[here]).sum())
+        gained -= int((names[before[here]] == strokes[here]).sum())
+        changed += int((after != before).sum())
+        sizes += np.bincount(before[before >= 0], minlength=len(names))
+    return gained >= 0 and changed < _MOST_CHANGED * sizes.min()
 
 
 class _Seen(NamedTuple):
@@ -181,6 +215,7 @@ def _nothing(
         "spread": np.ones(n_features, np.float32),
         "examples": np.zeros((0, n_features), np.float32),
         "example_classes": np.zeros(0, np.int64),
+        "sharp": np.array(0),
         **students,
     }
 

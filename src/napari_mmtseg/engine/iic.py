@@ -18,7 +18,7 @@ from napari_mmtseg.engine.frozen import part
 from napari_mmtseg.engine.iic_loss import information_loss
 from napari_mmtseg.engine.iic_network import MAIN, OVER, SegmentationNetwork, build, factor_of
 from napari_mmtseg.engine.networks import freeze, get_weights, with_weights
-from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid
+from napari_mmtseg.engine.pairs import Drawer, Pairs, on_grid, repeated
 from napari_mmtseg.engine.refine.sharpening import sharpened
 from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.engine.sampling import reduce
@@ -109,13 +109,13 @@ def _losses(
     ours = network.assign(network.features(pairs.first), head)
     theirs = network.assign(network.features(pairs.second), head)
     weight = on_grid(pairs.weight, network.factor)
-    weight = _repeated(weight, method.n_repeats)  # (B R, *votes)
+    weight = repeated(weight, method.n_repeats)  # (B R, *votes)
     # The outputs lie on a coarser grid than the pixels, and so do the displacements.
     steps = zip(spacing, network.factor, weight.shape[1:], strict=True)
     displacement = [min(-(-round(method.displacement_px / s) // f), n - 1) for s, f, n in steps]
     losses = [
         information_loss(
-            _repeated(one, method.n_repeats),  # (B R, K, *votes)
+            repeated(one, method.n_repeats),  # (B R, K, *votes)
             turn_back(other, pairs.codes),
             weight,
             displacement=displacement,
@@ -125,10 +125,6 @@ def _losses(
         for one, other in zip(ours, theirs, strict=True)
     ]
     return torch.stack(losses), ours[0].detach().argmax(1)
-
-
-def _repeated(one: Tensor, times: int) -> Tensor:
-    return one.repeat(times, *(1,) * (one.ndim - 1))
 
 
 def _follow(mean: Tensor, new: Tensor) -> None:

@@ -28,7 +28,7 @@ class Pairs(NamedTuple):
     """Squares, or boxes of a volume, and their second views."""
 
     first: Tensor  # (B, C, *sides) in 0..1
-    second: Tensor  # (B R, C, *sides): R changed views of each first, in the order of `repeat`
+    second: Tensor  # (B R, C, *sides): R changed views of each first, in the order of `repeated`
     codes: list[int]  # of each second view's turn
     weight: Tensor  # (B, *sides): 1 where the pixels of both views count, otherwise 0
 
@@ -87,9 +87,7 @@ class Drawer:
             first.append(self._sample.pixels[index][:, *here])
             second.append(self._sample.pixels[other][:, *here])
             weight.append((self._sample.valid[index] & self._sample.valid[other])[here])
-        repeats = method.n_repeats
-        views = self._tensor(second)
-        views = views.repeat(repeats, *(1,) * (views.ndim - 1))
+        views = repeated(self._tensor(second), method.n_repeats)
         codes = [0] * len(views)
         if method.turns:
             known = turns(tuple(zip(sides, self._sizes, strict=True)))
@@ -146,6 +144,11 @@ class Drawer:
 
     def _tensor(self, arrays: list[NDArray[Any]] | NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.asarray(arrays)).to(self._device, self._dtype)
+
+
+def repeated(values: Tensor, times: int) -> Tensor:
+    """Put a batch (B, ...) so many times one after the other: (B R, ...)."""
+    return values.repeat(times, *(1,) * (values.ndim - 1))
 
 
 def on_grid(weight: Tensor, factor: Sequence[int]) -> Tensor:

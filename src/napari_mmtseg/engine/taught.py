@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -69,6 +70,7 @@ def arrays(method: Taught, is_rgb: bool) -> dict[str, Array]:
         "spread": Array("F32", None, 1e-7, 1e7),
         "examples": Array("F32", None),
         "example_classes": Array("I64", None, 0, 511),
+        "sharp": Array("I64", (), 0, 1),
         **{student: Array("F32", None) for student in STUDENTS},
     }
 
@@ -126,7 +128,7 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
         reduce=lambda pixels: pixels,
         groups=torch.arange(n_classes),
         least_contrast=0.0,
-        method=method,
+        method=method if weights["sharp"] else replace(method, sharpening_px=0),
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
@@ -147,7 +149,7 @@ def _check_fit(weights: Weights, width: int, n_channels: int, n_axes: int) -> No
         ]
         wanted |= {student + name: size for name, size in zip(LAYERS, sizes, strict=True)}
     odd = [name for name, size in wanted.items() if shapes.get(name) != size]
-    if odd or set(shapes) != {*wanted, "example_classes", "spacing"} or not n_channels:
+    if odd or set(shapes) != {*wanted, "example_classes", "sharp", "spacing"} or not n_channels:
         raise ValueError(f"The weights do not fit one another: {', '.join(odd) or sorted(shapes)}")
     if width != bank(n_channels, n_axes).width:
         raise ValueError(f"The weights are for {width} features, which no image has")
