@@ -153,8 +153,8 @@ def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> No
     MemoryError
     """
     pixels = prod(shape_of(layers, axes))
-    # Clusters here and in the training process, labels here; uncertainty here and there.
-    needed = pixels * (12 + 8 * uncertainty)
+    # Clusters here and in the training process, labels here; uncertainty and voters here and there.
+    needed = pixels * (12 + 16 * uncertainty)
     taken = levels_of(layers[0]) if len(layers) == 1 else map(data_of, layers)
     copied = [data for data in taken if sources.in_memory(data)]
     needed += sum(2 * data.nbytes for data in copied)  # here and in the training process

@@ -146,7 +146,9 @@ class SegmentWidget(JobWidget):
         self.results.store_button.setEnabled(not self.running and self.results.result is not None)
         self.results.apply_button.setEnabled(ready and self.model is not None)
         self.results.name_button.setEnabled(ready and self.results.strokes.layer is not None)
-        self.results.copy_button.setEnabled(self.results.result is not None)
+        result = self.results.result
+        ours = result is not None and type(result.origin.method).__name__ in METHODS
+        self.results.copy_button.setEnabled(ours)
         self.results.objects.allow(not self.running)
         self.results.labels.allow(not self.running)
 

@@ -46,6 +46,8 @@ _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
 _GRACE_SECONDS = 1.0
 """After a stop, for what follows the phase that it met: the result is to be there in two."""
+_WAITED_SECONDS = 0.5
+"""What is left of a phase is waited for after a stop if it takes no longer, as far as is known."""
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
@@ -53,7 +55,7 @@ _FINAL_SHARE = 0.5
 class Job(NamedTuple):
     """What to do: train and label, label with a model, or group the objects of a label image.
 
-    Scribbles guide the training, or name the clusters of the model. With clusters that are
+    Strokes guide the training, or name the clusters of the model. With clusters that are
     `found` already, objects are found anew with the model. Its objects are of what is `at` a pixel
     if one is given.
     """
@@ -326,20 +328,25 @@ def _drive(
 ) -> Any:
     """Drive a run to its end, and meanwhile do what the window wishes.
 
-    A stop ends the phase that it meets, and after a moment those that follow: what was learned so
-    far labels what can be done at once. Unless it `ends_all`, only training ends in mid-work.
+    A stop ends the phase that it meets, and after a moment those that follow, unless they are
+    nearly at their end: what was learned so far labels what can be done at once. Unless it
+    `ends_all`, a stop in training ends nothing else.
     """
     stopped: tuple[str, float] | None = None
-    phase = ""
+    phase, began, first, left = "", time.perf_counter(), 0, math.inf
     while True:
-        late = stopped is not None and time.perf_counter() - stopped[1] > _GRACE_SECONDS
-        late = late and (ends_all or (stopped is not None and stopped[0] != "training"))
-        stop = stopped is not None and (stopped[0] == phase or late)
+        stop = False
+        if stopped is not None:
+            late = time.perf_counter() - stopped[1] > _GRACE_SECONDS and left > _WAITED_SECONDS
+            stop = stopped[0] == phase or (late and (ends_all or stopped[0] != "training"))
         try:
             step = run.send(stop or None)
         except StopIteration as end:
             return end.value
-        phase = getattr(step, "phase", "")
+        if getattr(step, "phase", "") != phase:
+            phase, began, first = getattr(step, "phase", ""), time.perf_counter(), step.done
+        done = step.done - first
+        left = (time.perf_counter() - began) / done * (step.total - step.done) if done else 0
         while not wishes.empty():
             wish = wishes.get()
             if isinstance(wish, Stop):
