@@ -13,12 +13,12 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.form import SettingsForm
+from napari_mmtseg._napari.messages import Done, Grouped, Job
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Grouped, Job
 from napari_mmtseg.grouping import Groups
 from napari_mmtseg.methods import ObjectIIC
 

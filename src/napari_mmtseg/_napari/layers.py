@@ -18,12 +18,12 @@ from napari_mmtseg._napari import sources
 from napari_mmtseg._napari.channel_axis import widened
 from napari_mmtseg._napari.colouring import DOUBT, highest
 from napari_mmtseg._napari.lazy_labels import Labelled
+from napari_mmtseg._napari.messages import Shown
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.placing import lies_on
 from napari_mmtseg._napari.placing import placement as placement
 from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods.refining import output_of

@@ -19,6 +19,7 @@ from napari_mmtseg._napari.channel_axis import laid_out, widened
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.looking import LazyResults
+from napari_mmtseg._napari.messages import Done, Lazily, Preview, Shown, View
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.recording import remember
@@ -31,7 +32,6 @@ from napari_mmtseg._napari.storing import Saved
 from napari_mmtseg._napari.tab_order import read_in_order
 from napari_mmtseg._napari.wheel import WheelGuard
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Lazily, Preview, Shown, View
 from napari_mmtseg.estimating import Estimate, estimate
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods import METHODS, method_from_dict
