@@ -73,9 +73,7 @@ def find_objects(
     found = parted(whole, contrast, diameter, spacing)
     smallest = max(_SPECK * size_of(diameter, inside.ndim) / math.prod(spacing), _SPECK_PX)
     kept = np.bincount(found.ravel()) >= smallest
-    found = without_specks(
-        np.where(kept[found], found, np.int32(0)), _SPECK_PX, ((True, True),) * inside.ndim
-    )
+    found = without_specks(np.where(kept[found], found, np.int32(0)), _SPECK_PX)
     numbered: NDArray[np.int32] = relabel_sequential(found)[0]
     return numbered
 
