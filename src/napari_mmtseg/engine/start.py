@@ -34,8 +34,6 @@ _FITTED_PIXELS = 20_000
 _CELLS = 256
 """Along each axis of the grid in which pixels are gathered, at first."""
 _SPREAD = 2.0
-_TRIALS = 12
-"""Of k-means, of which the one of least variance counts: a poor start loses faint things."""
 
 
 def start(
@@ -238,7 +236,7 @@ def _centres(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if len(values) <= k:
         centres, variance = values[np.arange(k) % len(values)], 0.0
     else:
-        found = fit(Clustering(k, n_init=_TRIALS, random_state=0), values, counts)
+        found = fit(Clustering(k, n_init=1, random_state=0), values, counts)
         centres = found.cluster_centers_
         variance = found.inertia_ / counts.sum() / values.shape[1]
     return torch.from_numpy(centres).to(rows), torch.tensor(max(variance, 1e-6)).to(rows)
