@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication
 
 from benchmarks.memory import resident_mib
 from napari_mmtseg._napari.demo import open_widget, run, wait
-from napari_mmtseg._napari.worker import Progress
+from napari_mmtseg._napari.messages import Progress
 
 _TICK_MS = 5
 _SIDE = 256

@@ -22,7 +22,7 @@ from skimage.data import immunohistochemistry
 from benchmarks import waiting
 from napari_mmtseg import MMT, segment
 from napari_mmtseg._napari.demo import open_widget, run, wait
-from napari_mmtseg._napari.worker import Progress
+from napari_mmtseg._napari.messages import Progress
 from napari_mmtseg.nuclei import nuclei_stack
 
 _TICK_MS = 5

@@ -45,6 +45,8 @@ def take(sample: str) -> None:
     """Segment a sample and save the window."""
     viewer, widget = open_widget(sample)
     run(widget)
+    panel = widget.results.labels
+    wait(lambda: panel.kept is not None and panel.kept.counted is not None)
     for _ in range(20):  # the new rows are laid out
         QApplication.processEvents()
     viewer.window.screenshot(str(IMAGES / f"{sample}.png"), canvas_only=False, flash=False)

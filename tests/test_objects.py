@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy import ndimage
 from skimage.draw import disk, ellipse
 
 from napari_mmtseg import METHODS, MMT, KMeans, load, segment, train
+from napari_mmtseg.labels.faint import with_faint_ones
 from napari_mmtseg.labels.linking import renumbered
 from napari_mmtseg.labels.objects import find_objects
 from napari_mmtseg.labels.parting import first_look
@@ -205,3 +207,18 @@ def test_what_moves_too_far_or_is_gone_for_a_frame_is_another_object():
     assert set(np.unique(renumbered(first, gone, 9))) == {0, 10}
     both = np.where(first, 1, np.where(np.roll(first, 12, axis=0), 2, 0)).astype(np.int32)
     assert set(np.unique(renumbered(both, first, 9))) == {0, 7, 10}
+
+
+def test_a_faint_round_object_is_found_and_a_faint_streak_or_slope_is_not():
+    rows, columns = np.ogrid[:48, :110]
+    bright, faint = ((np.hypot(rows - 24, columns - x) < 8) for x in (16, 60))
+    contrast = np.where(bright, 1.0, np.where(faint, 0.3, 0.0))
+    contrast[4:44, 90:94] = 0.3  # a streak
+    contrast[20:28, 24:34] = 0.3  # what the bright one runs out into
+    contrast = ndimage.gaussian_filter(contrast, 1).astype(np.float32)
+    found = with_faint_ones(contrast > 0.5, contrast, 16, (1, 1))
+    assert ndimage.label(found)[1] == 2
+    added = found & (columns > 40)
+    assert (added & faint).sum() / (added | faint).sum() > 0.85
+    alone = with_faint_ones(contrast > 2, np.zeros_like(contrast), 16, (1, 1))
+    assert not alone.any()

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.ndimage import gaussian_filter
 from skimage.measure import label
 
-from napari_mmtseg import KMeans, segment
+from napari_mmtseg import KMeans, segment, train
 from napari_mmtseg.labels.specks import without_specks
-
-CLOSED = ((True, True), (True, True))
 
 
 def smallest_piece(labels):
@@ -23,14 +22,14 @@ def halves(shape=(20, 30)):
 def test_a_speck_takes_the_cluster_that_it_touches_most():
     clusters = halves()
     clusters[5, 14] = 2  # three of its sides touch 0
-    assert_array_equal(without_specks(clusters, 6, CLOSED), halves())
+    assert_array_equal(without_specks(clusters, 6), halves())
 
 
 def test_pieces_of_the_least_size_stay():
     clusters = halves()
     clusters[5, 2:8] = 1
     clusters[9, 2:7] = 1
-    found = without_specks(clusters, 6, CLOSED)
+    found = without_specks(clusters, 6)
     assert (found[5, 2:8] == 1).all()
     assert (found[9, 2:7] == 0).all()
 
@@ -40,17 +39,16 @@ def test_noise_leaves_no_speck(shape):
     rng = np.random.default_rng(0)
     clusters = rng.integers(0, 2, shape).astype(np.int16) * rng.integers(0, 3, shape).astype("i2")
     clusters[..., :10] = 5
-    found = without_specks(clusters, 6, ((True, True),) * len(shape))
+    found = without_specks(clusters, 6)
     assert smallest_piece(clusters) < 6 <= smallest_piece(found)
 
 
-def test_what_may_go_on_beyond_the_array_is_left_alone():
-    clusters = halves()
-    clusters[:2, 3] = 2
-    clusters[-2:, 3] = 2
-    found = without_specks(clusters, 6, ((False, True), (True, True)))
-    assert (found[:2, 3] == 2).all()
-    assert (found[-2:, 3] == 0).all()
+def test_no_speck_lies_across_the_border_of_tiles(monkeypatch):
+    monkeypatch.setattr("napari_mmtseg.engine.kmeans._TILE_SIDE", {2: 16, 3: 16})
+    image = gaussian_filter(np.random.default_rng(0).random((64, 80)), 1)
+    model = train(image, KMeans(n_labels=3))
+    assert max(model.tile_px) == 16
+    assert smallest_piece(model.predict(image)) >= 6
 
 
 def test_none_is_given_to_nothing():
@@ -58,7 +56,7 @@ def test_none_is_given_to_nothing():
     clusters[5, 3] = -1
     clusters[10, 3:5] = 2
     clusters[9, 2:6] = clusters[11, 2:6] = clusters[10, [2, 5]] = -1
-    found = without_specks(clusters, 6, CLOSED)
+    found = without_specks(clusters, 6)
     assert_array_equal(found, clusters)
 
 

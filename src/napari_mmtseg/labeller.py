@@ -144,10 +144,7 @@ class Labeller:
             unsure = np.where(there, unsure, np.float32(0))
             for one in voters:
                 one[~there] = -1
-        ends = [
-            (one.start == 0, one.stop == n) for one, n in zip(tile, frames.frame_shape, strict=True)
-        ]
-        clusters = without_specks(clusters, self._least_px, ends)
+        clusters = without_specks(clusters, self._least_px)
         return Found(index, tile, clusters, unsure, voters)
 
     def _reduced(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

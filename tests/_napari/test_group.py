@@ -48,6 +48,16 @@ def test_grouping_adds_a_layer_and_a_column(viewer, qtbot, cells):
     assert column[10] == dark[0]
     assert column[20] == bright[0]
     np.testing.assert_array_equal(layer.data, objects)
+    panel = widget.results.labels
+    assert [row.name for row in panel.table.rows.rows] == ["Group 1", "Group 2"]
+    panel.rename(1, "bright ones")
+    panel.hide_label(2)
+    assert list(groups.features["shown"]) == [True, True, False]
+    panel.table.select([1, 2])
+    panel.join()
+    assert set(np.unique(groups.data)) == {0, 1}
+    panel.undo()
+    np.testing.assert_array_equal(np.unique(groups.data), [0, 1, 2])
     widget.panel.close_process()
 
 

@@ -19,10 +19,10 @@ from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.kept import kept_of
 from napari_mmtseg._napari.labels_table import EYE, NAME, SHARE, number, percent
 from napari_mmtseg._napari.layers import METADATA_KEY
+from napari_mmtseg._napari.messages import Shown
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.recording import record_of
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
-from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.labels.legend import Legend
 from napari_mmtseg.labels.palettes import colours_of
 from napari_mmtseg.segmentation import drain, segment_steps

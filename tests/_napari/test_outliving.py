@@ -95,6 +95,13 @@ def test_labels_saved_as_tiff_find_their_model_settings_and_names(
     assert set(widget.model.labels) == {1, 4}
     panel.undo()
     assert_array_equal(layer.data, expected)
+    assert panel.n_labels.maximum() == 3, "more are not known of what was saved"
+    panel.n_labels.setValue(2)
+    fewer = widget.model.label_of()
+    assert len(np.unique(layer.data)) == len(set(fewer)) == 2
+    assert len({*zip(expected.flat, layer.data.flat, strict=True)}) == 3, "each goes whole"
+    panel.undo()
+    assert_array_equal(layer.data, expected)
     json.dumps(layer.metadata[METADATA_KEY])
 
     viewer.add_image(np.full((24, 32), 7, np.uint8) + np.arange(32, dtype=np.uint8), name="new")

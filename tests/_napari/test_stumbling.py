@@ -64,6 +64,26 @@ def test_another_method_and_back_keeps_the_settings(viewer, widget, gray):
     assert widget.form.method().seed == 5
 
 
+def test_another_method_in_mid_run_keeps_the_settings_and_the_run(
+    viewer, widget, qtbot, finish, gray
+):
+    viewer.add_image(gray)
+    choice = widget.methods.method_choice
+    long = MMT(**QUICK | {"n_iterations": 100_000, "min_labels": 1, "seed": 17})
+    widget.form.show_method(long)
+    widget.panel.run_button.click()
+    qtbot.waitUntil(lambda: "Iteration" in widget.panel.status.text(), timeout=60_000)
+    choice.setCurrentIndex(choice.findData("KMeans"))
+    choice.setCurrentIndex(choice.findData("MMT"))
+    assert widget.form.method() == long
+    choice.setCurrentIndex(choice.findData("KMeans"))
+    assert widget.running
+    widget.panel.stop_button.click()
+    finish(widget)
+    record = viewer.layers[-1].metadata["napari-mmtseg"]
+    assert (record["settings"]["method"], record["settings"]["seed"]) == ("MMT", 17)
+
+
 def test_results_appear_in_3d_where_the_mouse_has_not_moved_since_2d(viewer, widget, run, gray):
     viewer.add_image(np.stack([gray] * 3), name="stack", axis_labels=("z", "y", "x"))
     viewer.__wrapped__.mouse_over_canvas = True
@@ -156,6 +176,8 @@ def test_the_keyboard_reaches_everything_in_reading_order(viewer, qtbot, warm, g
     widget = MMTWidget(viewer)
     qtbot.addWidget(widget)
     viewer.add_image(np.stack([gray] * 3), name="stack")
+    choice = widget.methods.method_choice
+    choice.setCurrentIndex(choice.findData("Kim"))  # whose fields are made after all others
     widget.resize(400, 700)
     widget.show()
     qtbot.waitExposed(widget)
@@ -209,3 +231,6 @@ def test_a_long_message_keeps_all_of_its_lines(viewer, widget):
     QApplication.processEvents()
     status = widget.panel.status
     assert status.minimumHeight() >= status.heightForWidth(status.width()) > 40
+    high = status.minimumHeight()
+    widget.panel.say("Done.")
+    assert status.minimumHeight() < high / 2, "and takes no more than it needs"

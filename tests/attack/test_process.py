@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from napari_mmtseg._napari import process as process_module
+from napari_mmtseg._napari.messages import Done, Failed, Job, Preview, Progress
 from napari_mmtseg._napari.numbers import alike
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.sources import Copied, Lazy, take
-from napari_mmtseg._napari.worker import Done, Failed, Job, Preview, Progress
 from napari_mmtseg.methods import MMT, KMeans
 
 SECONDS = 120_000  # of patience, in milliseconds: the process imports torch first
@@ -26,7 +26,7 @@ LONG = Job(Copied(DISCS), "YX", MMT(n_iterations=100_000, width=4, min_labels=1)
 TALK = """
 import sys, time
 from napari_mmtseg._napari.channel import Sender
-from napari_mmtseg._napari.worker import Done
+from napari_mmtseg._napari.messages import Done
 mark = sys.argv[1].encode()
 """
 AILING = {

@@ -11,10 +11,10 @@ from napari.layers import Image
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.channel_axis import pixel_of, taken_in
+from napari_mmtseg._napari.messages import Job, Shown, View
 from napari_mmtseg._napari.run_panel import duration
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg._napari.worker import Job, Shown, View
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.labels.shapes import diameter_of
 from napari_mmtseg.model import Model

@@ -13,12 +13,12 @@ from napari_mmtseg._napari.applying import ours
 from napari_mmtseg._napari.channel_axis import laid_out, pixel_of, widened
 from napari_mmtseg._napari.kept import Kept
 from napari_mmtseg._napari.looking import LazyResults
+from napari_mmtseg._napari.messages import Done, Lazily, View
 from napari_mmtseg._napari.recording import remember
 from napari_mmtseg._napari.result import Result
 from napari_mmtseg._napari.result_panel import ResultPanel
 from napari_mmtseg._napari.run_panel import RunPanel
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Lazily, View
 from napari_mmtseg.labelling import Segmentation
 
 if TYPE_CHECKING:

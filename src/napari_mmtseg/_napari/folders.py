@@ -24,10 +24,10 @@ from qtpy.QtWidgets import (
 
 from napari_mmtseg._napari.folder_table import FolderTable
 from napari_mmtseg._napari.form import label_of, rows_of
+from napari_mmtseg._napari.messages import Done, FileTold, FolderJob
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.run_panel import JobWidget, duration
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, FileTold, FolderJob
 from napari_mmtseg.folders import Batch
 from napari_mmtseg.folders.running import Summary
 from napari_mmtseg.folders.sources import find

@@ -10,13 +10,15 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.again import Origin
 from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.form import SettingsForm
+from napari_mmtseg._napari.messages import Done, Grouped, Job
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.recording import record_of
+from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.run_panel import JobWidget
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Grouped, Job
 from napari_mmtseg.grouping import Groups
 from napari_mmtseg.methods import ObjectIIC
 
@@ -49,10 +51,13 @@ class GroupWidget(JobWidget):
         )
         self._by_hand = False
         self.form = SettingsForm(ObjectIIC)
+        self.results = ResultPanel(self.viewer)
+        self.results.models.hide()  # groups are of these objects alone
         column = QVBoxLayout(self)
         for part in (self.picker, self.form, self.panel):
             column.addWidget(part)
         column.addStretch(1)
+        column.addWidget(self.results)
         self.setMinimumWidth(380)
         self.picker.changed.connect(self.refresh)
         self.form.changed.connect(self.refresh)
@@ -142,6 +147,8 @@ class GroupWidget(JobWidget):
         )
         run.objects.features = with_groups(run.objects.features, groups)
         napari_layers.show(self.viewer, layer)
+        origin = Origin(run.layers, napari_layers.axes_choices(run.layers[0])[0], run.method)
+        self.results.show_result(Result(layer, None, run.placed, {}, origin, own=layer.data - 1))
         counts = np.bincount(groups.groups)[1:]
         self.panel.say(f"{len(groups.ids)} objects in groups of {', '.join(map(str, counts))}.")
 

@@ -105,6 +105,34 @@ class Kept:
             return labels
         return tuple(labels[one - 1] if one <= len(labels) else one for one in self.remade_from)
 
+    @property
+    def most_labels(self) -> int:
+        """Return how many labels there can be; 0 if labels cannot be cut anew."""
+        model = self.result.model
+        if model is None or not self.can_join:
+            return 0
+        return model.n_clusters if self.remade_from is None else len(set(self.remade_from))
+
+    def recut(self, count: int) -> Legend:
+        """Return the legend of so many labels.
+
+        Of labels that were read again each takes the label that most of its clusters get: which
+        pixel was of which cluster is not known any more.
+        """
+        model = self.result.model
+        assert model is not None
+        cut, sizes = model.label_of(count), model.sizes
+        if self.remade_from is None:
+            return self.legend.recut(cut, sizes.tolist())
+        made_from = np.array(self.remade_from)
+        table, pixels = [], []
+        for own in range(1, len(self.legend.label_of) + 1):
+            there = made_from == own
+            votes = np.bincount(cut[there], sizes[there] + 1) if there.any() else np.zeros(1)
+            table.append(int(votes.argmax()) if there.any() else int(cut.max()) + own)
+            pixels.append(int(votes.sum()))
+        return self.legend.recut(table, pixels)
+
     def told_model(self) -> Model | None:
         """Return the model with the labels and names that are shown; itself if they are its own."""
         model, table = self.result.model, self.table()

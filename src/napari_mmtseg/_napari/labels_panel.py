@@ -160,8 +160,7 @@ class LabelsPanel(QWidget):
             return
         counted = kept.counted
         self.table.show_rows(kept.rows(), [] if counted is None else [*counted.channels])
-        model = kept.result.model
-        most = 0 if model is None or not kept.can_join else model.n_clusters
+        most = kept.most_labels
         self._merging.setVisible(most > 2)
         self.n_labels.blockSignals(True)
         self.n_labels.setRange(min(2, most), most)
@@ -227,10 +226,8 @@ class LabelsPanel(QWidget):
 
     def _cut(self, count: int) -> None:
         kept = self.kept
-        if kept is None or kept.result.model is None:
-            return
-        model = kept.result.model
-        self._step(lambda old: old.recut(model.label_of(count), model.sizes.tolist()), _SLIDER)
+        if kept is not None and kept.most_labels:
+            self._step(lambda old: kept.recut(count), _SLIDER)
 
     def hide_label(self, label: int) -> None:
         """Hide a label, or show it again."""

@@ -18,12 +18,12 @@ from napari_mmtseg._napari import sources
 from napari_mmtseg._napari.channel_axis import widened
 from napari_mmtseg._napari.colouring import DOUBT, highest
 from napari_mmtseg._napari.lazy_labels import Labelled
+from napari_mmtseg._napari.messages import Shown, View
 from napari_mmtseg._napari.numbers import counted
 from napari_mmtseg._napari.placing import lies_on
 from napari_mmtseg._napari.placing import placement as placement
 from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
-from napari_mmtseg._napari.worker import Shown, View
 from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods.refining import output_of
@@ -153,8 +153,8 @@ def check_memory(layers: Sequence[Image], axes: str, *, uncertainty: bool) -> No
     MemoryError
     """
     pixels = prod(shape_of(layers, axes))
-    # Clusters here and in the training process, labels here; uncertainty here and there.
-    needed = pixels * (12 + 8 * uncertainty)
+    # Clusters here and in the training process, labels here; uncertainty and voters here and there.
+    needed = pixels * (12 + 16 * uncertainty)
     taken = levels_of(layers[0]) if len(layers) == 1 else map(data_of, layers)
     copied = [data for data in taken if sources.in_memory(data)]
     needed += sum(2 * data.nbytes for data in copied)  # here and in the training process

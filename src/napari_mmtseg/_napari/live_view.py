@@ -13,7 +13,7 @@ from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.colouring import cycle_of
 from napari_mmtseg._napari.lazy_labels import KnownPlanes
-from napari_mmtseg._napari.worker import Preview
+from napari_mmtseg._napari.messages import Preview
 
 if TYPE_CHECKING:
     import napari

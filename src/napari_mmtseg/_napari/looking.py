@@ -17,10 +17,10 @@ from qtpy.QtCore import QObject, Signal
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.lazy_labels import Labelled, LazyLabels, LazyPlanes
 from napari_mmtseg._napari.lazy_tiles import LazyTiledLabels, LazyTiles
+from napari_mmtseg._napari.messages import Lazily
 from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
-from napari_mmtseg._napari.worker import Lazily
 from napari_mmtseg.methods.refining import output_of
 
 if TYPE_CHECKING:

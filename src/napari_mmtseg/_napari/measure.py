@@ -25,13 +25,13 @@ from qtpy.QtWidgets import (
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.channel_axis import narrowed
 from napari_mmtseg._napari.measuring_job import MeasureJob
+from napari_mmtseg._napari.messages import Done, Failed, Progress, Stop
 from napari_mmtseg._napari.objects_picker import ObjectsPicker
 from napari_mmtseg._napari.pointing import clicked_value, forget, go_to, listen
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.sources import Source, take
 from napari_mmtseg._napari.table_view import ObjectTable
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Failed, Progress, Stop
 from napari_mmtseg.labels.measuring import measure
 from napari_mmtseg.labels.tables import Table, write_table
 

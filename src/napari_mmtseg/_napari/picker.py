@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Shapes
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import napari
 
 _MEANING = {"T": "time", "Z": "depth", "C": "channels"}
-_ROW = 22  # pixels, before napari's style is known
+_ROW = 22  # pixels
 _LAYER = Qt.ItemDataRole.UserRole
 
 
@@ -151,10 +151,12 @@ class ImagePicker(QWidget):
             ticked = [active]
         if layers and not ticked:
             ticked = [active if active in layers else layers[0]]
+        row = max(_ROW, self.images.fontMetrics().height() + 4)
         self.images.blockSignals(True)
         self.images.clear()
         for layer in layers:
             item = QListWidgetItem(layer.name)
+            item.setSizeHint(QSize(0, row))
             item.setData(_LAYER, layer)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
             on = layer in ticked
@@ -164,8 +166,7 @@ class ImagePicker(QWidget):
                 layer.events.name.connect(self._list)
         self._named = layers
         self.images.blockSignals(False)
-        rows = min(4, max(1, len(layers)))
-        self.images.setFixedHeight(rows * max(_ROW, self.images.sizeHintForRow(0)) + 4)
+        self.images.setFixedHeight(min(4, max(1, len(layers))) * row + 2 * self.images.frameWidth())
         self._images_changed()
 
     def _name_axes(self) -> None:

@@ -16,10 +16,11 @@ from qtpy.QtCore import QObject, Signal
 from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.channel import GarbledError, Receiver, Sender
 from napari_mmtseg._napari.measuring_job import MeasureJob
+from napari_mmtseg._napari.messages import Done, Failed, FolderJob, Job, Message
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
 from napari_mmtseg._napari.storing import Save
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Message, main
+from napari_mmtseg._napari.worker import main
 
 _PROGRAM = f"from {main.__module__} import main; main()"
 _PATIENCE_SECONDS = 5  # for threads whose pipes are shut, before they are left to themselves
@@ -36,7 +37,7 @@ class TrainingProcess(QObject):
     """
 
     said = Signal(object)
-    """One of the messages of `worker` on the job under way."""
+    """One of `messages` on the job under way."""
     seen = Signal(object)
     """A `Seen` or `Unseen`, whether or not a job is under way."""
     renewed = Signal()

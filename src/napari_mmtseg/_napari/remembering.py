@@ -136,7 +136,8 @@ def restore(recalled: Recalled, images: list[Any]) -> Kept | None:
     table = range(1, most + 1) if by_label else legend.label_of
     seen = replace(legend, label_of=tuple(table), cut=())
     kept = keep(result, legend=seen)
-    kept.remade_from = legend.label_of if by_label else None
+    if by_label:
+        kept.remade_from, kept.tree = legend.label_of, None  # whose clusters are the labels by now
     return kept
 
 

@@ -21,13 +21,13 @@ from napari_mmtseg._napari.kept import Kept, keep, kept_of, results_of
 from napari_mmtseg._napari.labels_panel import LabelsPanel
 from napari_mmtseg._napari.library_window import LibraryWindow, as_png
 from napari_mmtseg._napari.measure import open_measure
+from napari_mmtseg._napari.messages import Shown
 from napari_mmtseg._napari.model_panel import ModelPanel
 from napari_mmtseg._napari.objects_panel import ObjectsPanel
 from napari_mmtseg._napari.recording import remember
 from napari_mmtseg._napari.remembering import Recalled, Remembering, restore
 from napari_mmtseg._napari.result import Result as Result
 from napari_mmtseg._napari.trust import TrustRow, add_above
-from napari_mmtseg._napari.worker import Shown
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.model import Model, load
 

@@ -20,10 +20,19 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mmtseg._napari.loss_curve import LossCurve
+from napari_mmtseg._napari.messages import (
+    Done,
+    Failed,
+    FolderJob,
+    Job,
+    Note,
+    Preview,
+    Progress,
+    Stop,
+)
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.sentence import Sentence
 from napari_mmtseg._napari.storing import Save
-from napari_mmtseg._napari.worker import Done, Failed, FolderJob, Job, Note, Preview, Progress, Stop
 from napari_mmtseg.labelling import Segmentation
 
 _SILENCE_SECONDS = 30.0

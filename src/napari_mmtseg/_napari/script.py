@@ -168,7 +168,7 @@ class _Script:
 
 
 def _guide(one: Mapping[str, Any], record: Record) -> str:
-    """Write how a layer is taken as scribbles or mask."""
+    """Write how a layer is taken as strokes or mask."""
     axes = _layer_axes(record)
     pairs = zip(axes, record.get("part") or [], strict=False)
     part = _slices([span for axis, span in pairs if axis != "C"])

@@ -24,4 +24,5 @@ class Sentence(QLabel):
         self._fit()
 
     def _fit(self) -> None:
+        self.setMinimumHeight(0)  # of which Qt would make the height of a shorter text
         self.setMinimumHeight(max(0, self.heightForWidth(self.width())))

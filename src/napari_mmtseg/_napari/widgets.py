@@ -19,6 +19,7 @@ from napari_mmtseg._napari.channel_axis import laid_out, widened
 from napari_mmtseg._napari.form import SettingsForm
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.looking import LazyResults
+from napari_mmtseg._napari.messages import Done, Lazily, Preview, Shown
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.picker import ImagePicker
 from napari_mmtseg._napari.places import Places
@@ -32,7 +33,6 @@ from napari_mmtseg._napari.storing import Saved
 from napari_mmtseg._napari.tab_order import read_in_order
 from napari_mmtseg._napari.wheel import WheelGuard
 from napari_mmtseg._napari.words import words_for
-from napari_mmtseg._napari.worker import Done, Lazily, Preview, Shown
 from napari_mmtseg.estimating import Estimate, estimate
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods import METHODS, method_from_dict
@@ -152,7 +152,9 @@ class SegmentWidget(JobWidget):
         self.results.store_button.setEnabled(not self.running and self.results.result is not None)
         self.results.apply_button.setEnabled(ready and self.model is not None)
         self.results.name_button.setEnabled(ready and self.results.strokes.layer is not None)
-        self.results.copy_button.setEnabled(self.results.result is not None)
+        result = self.results.result
+        ours = result is not None and type(result.origin.method).__name__ in METHODS
+        self.results.copy_button.setEnabled(ours)
         self.results.objects.allow(not self.running)
         self.results.labels.allow(not self.running)
 

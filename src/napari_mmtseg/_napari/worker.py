@@ -17,156 +17,46 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_mmtseg._napari.channel import Receiver, Sender, UnreadableError, standard
 from napari_mmtseg._napari.measuring_job import MeasureJob
+from napari_mmtseg._napari.messages import (
+    Done,
+    Failed,
+    FileTold,
+    FolderJob,
+    Grouped,
+    Job,
+    Lazily,
+    Note,
+    Preview,
+    Progress,
+    Shown,
+    Stop,
+    View,
+)
 from napari_mmtseg._napari.numbers import alike, counted
-from napari_mmtseg._napari.serving import Planes, Seen, Server, Unseen
-from napari_mmtseg._napari.sources import Source
+from napari_mmtseg._napari.serving import Planes, Server
 from napari_mmtseg._napari.storing import Save, Saved, save_steps
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.arrays import is_lazy
 from napari_mmtseg.engine import Run, Step
-from napari_mmtseg.folders import Batch, FileStep, batch_steps
-from napari_mmtseg.folders.running import Summary
-from napari_mmtseg.folders.work import Outcome
+from napari_mmtseg.folders import FileStep, batch_steps
 from napari_mmtseg.grouping import Groups, group_objects_steps
-from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.labels.measuring import Measured
-from napari_mmtseg.labels.pieces import TiledPieces
-from napari_mmtseg.labels.tables import Table
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.model import Labels, Model
 from napari_mmtseg.segmentation import part_steps, predict_steps, segment_steps
-from napari_mmtseg.settings import Method
 from napari_mmtseg.writing import Written
 
 _PREVIEW_SECONDS = 0.35
 _PREVIEW_SHARE = 0.15
 _GRACE_SECONDS = 1.0
 """After a stop, for what follows the phase that it met: the result is to be there in two."""
+_WAITED_SECONDS = 0.5
+"""What is left of a phase is waited for after a stop if it takes no longer, as far as is known."""
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
-
-
-class View(NamedTuple):
-    """What is in view: while training that plane is shown, and of a large one the middle first."""
-
-    plane: int = 0
-    pixel: tuple[float, float] = (0.0, 0.0)
-    """In the middle of the view; perhaps outside of the image."""
-
-
-class Job(NamedTuple):
-    """What to do: train and label, label with a model, or group the objects of a label image.
-
-    Scribbles guide the training, or name the clusters of the model. With clusters that are
-    `found` already, objects are found anew with the model. Its objects are of what is `at` a pixel
-    if one is given.
-    """
-
-    image: Source
-    axes: str
-    method: Method
-    spacing: tuple[float, ...] | None = None
-    model: Model | None = None
-    objects: Source | None = None
-    scribbles: Source | None = None
-    mask: Source | None = None
-    view: View = View()
-    uncertain: bool = False
-    found: Segmentation | None = None
-    at: tuple[int, ...] | None = None
-
-
-class FolderJob(NamedTuple):
-    """Do a folder of images."""
-
-    batch: Batch
-
-
-class Stop(NamedTuple):
-    """Stop training and keep what is learned."""
-
-
-class Progress(NamedTuple):
-    """How far a job has come."""
-
-    phase: str
-    done: int
-    total: int
-    loss: float
-    n_labels: int
-
-
-class Preview(NamedTuple):
-    """Labels of one plane as they are now."""
-
-    plane: int
-    labels: Labels
-
-
-class Note(NamedTuple):
-    """A sentence that the user should read; the job goes on."""
-
-    text: str
-
-
-class Grouped(NamedTuple):
-    """Objects in groups, and the image of the groups."""
-
-    groups: Groups
-    labels: Labels
-
-
-class FileTold(NamedTuple):
-    """What has become of an image of a folder."""
-
-    outcome: Outcome
-
-
-class Lazily(NamedTuple):
-    """What was trained on a lazy image, which is labelled where one looks."""
-
-    model: Model
-    plane: int
-    """The plane in view."""
-    place: int
-    """What was looked at of it, as `Places` counts."""
-    values: NDArray[np.integer]
-    """The clusters there, or the areas or objects."""
-    uncertainty: NDArray[np.float32] | None = None
-    """Of its labels, if it is wanted."""
-    areas: TiledPieces | None = None
-    """All areas, if the model's output is these."""
-
-
-class Shown(NamedTuple):
-    """The labels of a result, and the pixels of each that occurs."""
-
-    labels: Labels
-    present: NDArray[np.int64]
-    pixels: NDArray[np.int64]
-
-
-class Done(NamedTuple):
-    """The result of a job."""
-
-    result: Segmentation | Grouped | Lazily | Saved | Summary | Table
-    seconds: float
-    shown: Shown | None = None
-    """Of a segmentation."""
-
-
-class Failed(NamedTuple):
-    """Why a job failed, in one sentence, and the details for a report."""
-
-    text: str
-    details: str
-
-
-Message = Progress | Preview | Note | FileTold | Done | Failed | Seen | Unseen
 
 
 class _Inputs(NamedTuple):
@@ -328,20 +218,25 @@ def _drive(
 ) -> Any:
     """Drive a run to its end, and meanwhile do what the window wishes.
 
-    A stop ends the phase that it meets, and after a moment those that follow: what was learned so
-    far labels what can be done at once. Unless it `ends_all`, only training ends in mid-work.
+    A stop ends the phase that it meets, and after a moment those that follow, unless they are
+    nearly at their end: what was learned so far labels what can be done at once. Unless it
+    `ends_all`, a stop in training ends nothing else.
     """
     stopped: tuple[str, float] | None = None
-    phase = ""
+    phase, began, first, left = "", time.perf_counter(), 0, math.inf
     while True:
-        late = stopped is not None and time.perf_counter() - stopped[1] > _GRACE_SECONDS
-        late = late and (ends_all or (stopped is not None and stopped[0] != "training"))
-        stop = stopped is not None and (stopped[0] == phase or late)
+        stop = False
+        if stopped is not None:
+            late = time.perf_counter() - stopped[1] > _GRACE_SECONDS and left > _WAITED_SECONDS
+            stop = stopped[0] == phase or (late and (ends_all or stopped[0] != "training"))
         try:
             step = run.send(stop or None)
         except StopIteration as end:
             return end.value
-        phase = getattr(step, "phase", "")
+        if getattr(step, "phase", "") != phase:
+            phase, began, first = getattr(step, "phase", ""), time.perf_counter(), step.done
+        done = step.done - first
+        left = (time.perf_counter() - began) / done * (step.total - step.done) if done else 0
         while not wishes.empty():
             wish = wishes.get()
             if isinstance(wish, Stop):

@@ -16,7 +16,10 @@ def use_threads(count: int) -> None:
 
 
 def thread_count() -> int:
-    """Return how many threads PyTorch uses in this process."""
-    import torch
+    """Return how many threads PyTorch uses in this process, or will."""
+    if "torch" in sys.modules:
+        import torch
 
-    return torch.get_num_threads()
+        return torch.get_num_threads()
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() else os.cpu_count() or 1

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import relabel_sequential, watershed
 
+from napari_mmtseg.labels.faint import with_faint_ones
 from napari_mmtseg.labels.parting import BLUR, by_distance, depth, parted, smoothed
 from napari_mmtseg.labels.shapes import size_of
 from napari_mmtseg.labels.specks import without_specks
@@ -40,7 +41,7 @@ def find_objects(
     """Find the objects of a plane or volume.
 
     The outline is drawn where the contrast falls to half of each object's own, smoothed, and its
-    holes are filled; then what touches is parted.
+    holes are filled; bright ones too faint for the label are added; then what touches is parted.
 
     Parameters
     ----------
@@ -67,12 +68,12 @@ def find_objects(
     contrast = ndimage.gaussian_filter(contrast, [_LEAST_SMOOTH / one for one in spacing])
     half = _to_half(outline, contrast, diameter, spacing, _HALF_ABSORBED if dark else _HALF)
     whole = _whole(half, diameter, spacing)
+    if not dark:  # dark spots beside dark nuclei are other things
+        whole = with_faint_ones(whole, contrast, diameter, spacing)
     found = parted(whole, contrast, diameter, spacing)
     smallest = max(_SPECK * size_of(diameter, inside.ndim) / math.prod(spacing), _SPECK_PX)
     kept = np.bincount(found.ravel()) >= smallest
-    found = without_specks(
-        np.where(kept[found], found, np.int32(0)), _SPECK_PX, ((True, True),) * inside.ndim
-    )
+    found = without_specks(np.where(kept[found], found, np.int32(0)), _SPECK_PX)
     numbered: NDArray[np.int32] = relabel_sequential(found)[0]
     return numbered
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -15,10 +15,11 @@ _ROUNDS = 4
 """A speck among specks waits until these are gone."""
 
 
-def without_specks(clusters: Whole, least: int, closed: Sequence[tuple[bool, bool]]) -> Whole:
+def without_specks(clusters: Whole, least: int) -> Whole:
     """Give each piece of fewer than so many pixels to the cluster that it touches most.
 
-    Pieces are connected along the axes. Merging clusters to labels later makes pieces larger, so
+    Pieces are connected along the axes, and end where the array does: of tiles side by side each
+    is without specks, and so is the whole. Merging clusters to labels later makes pieces larger, so
     that no number of labels has smaller ones.
 
     Parameters
@@ -27,9 +28,6 @@ def without_specks(clusters: Whole, least: int, closed: Sequence[tuple[bool, boo
         0 and more, or -1 for none, which stays and is given to nothing. Left as it is.
     least : int
         Pixels that a piece must have.
-    closed : sequence of two bools an axis
-        Whether the image ends where the array begins and ends. Pieces at other ends are left
-        alone: what of them lies beyond is not known.
 
     Returns
     -------
@@ -37,7 +35,7 @@ def without_specks(clusters: Whole, least: int, closed: Sequence[tuple[bool, boo
         Of the same type.
     """
     for _ in range(_ROUNDS if least > 1 else 0):
-        pieces, small = _specks(clusters, least, closed)
+        pieces, small = _specks(clusters, least)
         if not small.any():
             break
         clusters, waiting = _given(clusters, pieces, small)
@@ -47,7 +45,7 @@ def without_specks(clusters: Whole, least: int, closed: Sequence[tuple[bool, boo
 
 
 def _specks(
-    clusters: NDArray[np.signedinteger], least: int, closed: Sequence[tuple[bool, bool]]
+    clusters: NDArray[np.signedinteger], least: int
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Number the pieces that may be small, and tell which ones are."""
     same = np.ones(clusters.shape, np.bool_)
@@ -69,10 +67,6 @@ def _specks(
     for one, other in _pairs(clusters.ndim):
         small[pieces[one][core[other]]] = False
         small[pieces[other][core[one]]] = False
-    for axis, ends in enumerate(closed):
-        for end, whole in zip((0, -1), ends, strict=True):
-            if not whole:
-                small[np.take(pieces, end, axis)] = False
     return pieces.astype(np.int32, copy=False), small
 
 

@@ -1,0 +1,91 @@
+"""Find the objects that are too faint for the label of the others: round spots beside these."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
+
+from napari_mmtseg.labels.shapes import size_of, sizes_and_roundness
+
+_BLUR = 0.1
+_APART = 0.25
+"""Smoothing, and how near two of them may be, as shares of the diameter."""
+_FAINTEST = 0.2
+"""Contrast of the faintest, where that of a typical object is 1."""
+_ROUND = 0.9
+_SIZES = 0.1, 2.0
+"""Of what is taken for an object, as shares of a typical one."""
+_CUT = 0.1
+"""Share of its outline along which something as bright goes on."""
+
+
+def with_faint_ones(
+    inside: NDArray[np.bool_],
+    contrast: NDArray[np.float32],
+    diameter: float,
+    spacing: tuple[float, ...],
+) -> NDArray[np.bool_]:
+    """Add what stands out alone, is round and has the size of an object.
+
+    Parameters
+    ----------
+    inside : (Y, X) or (Z, Y, X) bool array
+        Where objects are.
+    contrast : float32 array
+        Of the same shape: about 0 on the ground, about 1 on objects.
+    diameter : float
+        Of a typical object, in the units of spacing.
+    spacing : tuple of float
+        Size of a pixel along each axis.
+
+    Returns
+    -------
+    bool array
+        Each that is added is drawn to half of its own contrast.
+    """
+    smooth = ndimage.gaussian_filter(contrast, [max(_BLUR * diameter, 1) / one for one in spacing])
+    near = ndimage.binary_dilation(inside)
+    peaks = peak_local_max(
+        smooth,
+        min_distance=max(1, round(_APART * diameter / min(spacing))),
+        threshold_abs=_FAINTEST,
+        labels=(~near).astype(np.int8),
+        exclude_border=False,
+    )
+    top = ndimage.maximum_filter(smooth, 3)
+    peaks = peaks[smooth[tuple(peaks.T)] >= top[tuple(peaks.T)]]  # and no slope of what is inside
+    if not len(peaks):
+        return inside
+    pieces, count = ndimage.label(inside)
+    seeds = pieces.astype(np.int32)
+    seeds[tuple(peaks.T)] = np.arange(count + 1, count + 1 + len(peaks))
+    zones = watershed(-smooth, seeds, mask=inside | (smooth > _FAINTEST / 2)) - count  # from 1 on
+    zones = np.maximum(zones, 0)
+    half = np.append(np.inf, smooth[tuple(peaks.T)] / 2).astype(np.float32)
+    spots = np.where((contrast > half[zones]) & ~near, zones, 0)
+    pieces = ndimage.label(spots)[0]
+    spots[pieces != np.append(0, pieces[tuple(peaks.T)])[spots]] = 0  # what the peak is not in
+    sizes, roundness = sizes_and_roundness(spots, spacing)
+    shares = sizes / size_of(diameter, inside.ndim)
+    kept = (shares > _SIZES[0]) & (shares < _SIZES[1]) & (roundness > _ROUND)
+    kept &= _cut(spots, contrast, half)[1 : len(kept) + 1] < _CUT
+    added: NDArray[np.bool_] = inside | np.append(False, kept)[spots]
+    return added
+
+
+def _cut(
+    spots: NDArray[np.int32], contrast: NDArray[np.float32], half: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the share of each spot's outline along which something as bright goes on."""
+    outline, bright = np.zeros(len(half)), np.zeros(len(half))
+    for axis in range(spots.ndim):
+        first, second = (np.moveaxis(spots, axis, 0)[part] for part in (slice(1, None), slice(-1)))
+        one, two = (np.moveaxis(contrast, axis, 0)[part] for part in (slice(1, None), slice(-1)))
+        for own, beside, light in ((first, second, two), (second, first, one)):
+            edge = (own > 0) & (beside != own)
+            outline += np.bincount(own[edge], minlength=len(half))
+            bright += np.bincount(own[edge], light[edge] > half[own[edge]], len(half))
+    return bright / np.maximum(outline, 1)
