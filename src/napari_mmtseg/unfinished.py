@@ -280,7 +280,9 @@ def _discard(folder: Path) -> None:
         raise FileExistsError(f"{folder} is in the way: rename it, or give another name")
     # The journal goes first: without it, what a kill leaves of the rest is never taken for whole.
     (folder / "journal.jsonl").unlink(missing_ok=True)
-    shutil.rmtree(folder)
+    while folder.exists():
+        with suppress(FileNotFoundError):  # a write that failed may be tidying up in its thread
+            shutil.rmtree(folder)
 
 
 def _sync(file: Path) -> None:

@@ -375,6 +375,21 @@ def test_a_disk_may_be_full_at_any_step(small_disk):
     assert 10 < failed < 48
 
 
+def test_what_vanishes_while_a_store_is_cleared_away_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "a.zarr.unfinished" / "store").mkdir(parents=True)
+    delete, calls = shutil.rmtree, []
+
+    def vanishing(folder):
+        calls.append(folder)
+        if len(calls) == 1:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", ".zgroup.partial")
+        delete(folder)
+
+    monkeypatch.setattr("napari_mmtseg.unfinished.shutil.rmtree", vanishing)
+    write(tmp_path / "a.zarr")
+    assert len(calls) > 1
+
+
 def test_a_limit_on_the_size_of_files_is_told(tmp_path):
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
