@@ -351,7 +351,7 @@ def test_planes_too_large_to_look_at_whole_are_shown_tile_by_tile(viewer, widget
     image = dask.array.tile(dask.array.from_array(part, chunks=1025), (8, 8))
     viewer.add_image(image, name="big", contrast_limits=(0, 255))
     widget.form.show_method(replace(METHOD, output=output))
-    viewer.camera.center = (3000, 7000)
+    viewer.scene.camera.center = (3000, 7000)
     run(widget, qtbot)
     layer = viewer.layers[-1]
     assert layer.multiscale

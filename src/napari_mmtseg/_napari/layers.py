@@ -188,7 +188,9 @@ def shape_of(layers: Sequence[Image], axes: str) -> tuple[int, ...]:
 def view_of(viewer: Any, layer: Image, axes: str) -> View:
     """Return what of a layer is in view; planes are counted as by `arrays.Frames`."""
     point = list(viewer.dims.point)
-    for axis, middle in zip(viewer.dims.displayed[-2:], viewer.camera.center[-2:], strict=True):
+    for axis, middle in zip(
+        viewer.dims.displayed[-2:], viewer.scene.camera.center[-2:], strict=True
+    ):
         point[axis] = middle
     position = layer.world_to_data(point)
     sizes = data_of(layer).shape

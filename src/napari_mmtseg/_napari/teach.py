@@ -141,8 +141,10 @@ class TeachWidget(QWidget):
         unsure = gaussian_filter(doubts[(*place, slice(None), slice(None))], _AROUND_PX)
         row, column = np.unravel_index(int(unsure.argmax()), unsure.shape)
         world = layer.data_to_world((*place, int(row), int(column)))
-        self.viewer.camera.center = tuple(world[-3:])
-        self.viewer.camera.zoom = max(self.viewer.camera.zoom, _ZOOM / min(layer.scale[-2:]))
+        self.viewer.scene.camera.center = tuple(world[-3:])
+        self.viewer.scene.camera.zoom = max(
+            self.viewer.scene.camera.zoom, _ZOOM / min(layer.scale[-2:])
+        )
         self.status.setText(f"Here, at {int(row)}, {int(column)}, a stroke helps most.")
 
     def label_everything(self) -> None:

@@ -88,7 +88,7 @@ class SegmentWidget(JobWidget):
         if self.results.result is not None and self._is_of(self.results.result):
             self.take_settings()  # the widget was closed meanwhile
         self.viewer.dims.events.current_step.connect(self._tell_view)
-        self.viewer.camera.events.center.connect(self._tell_view)
+        self.viewer.scene.camera.events.center.connect(self._tell_view)
 
     def _build(self) -> None:
         self.methods = MethodPanel(self.first or preferences.first_method())
@@ -277,7 +277,8 @@ class SegmentWidget(JobWidget):
         run = self._run
         if run is not None and self.running:
             layer, axes = run.origin.layers[0], run.origin.axes
-            self.panel.process.tell(napari_layers.view_of(self.viewer, layer, axes))
+            if layer.ndim == len(axes):  # or else it was reshaped, and none of it is in view
+                self.panel.process.tell(napari_layers.view_of(self.viewer, layer, axes))
 
     def _show_preview(self, preview: Preview) -> None:
         if self._run is not None:
