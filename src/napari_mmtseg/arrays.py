@@ -237,6 +237,13 @@ def grown(region: Region, margins: Sequence[int], shape: Sequence[int]) -> Regio
     )
 
 
+def neighbours(n_axes: int) -> Iterator[tuple[Region, Region]]:
+    """Give the two sides of all pairs of neighbours along each axis, the later one first."""
+    for axis in range(n_axes):
+        before = (slice(None),) * axis
+        yield (*before, slice(1, None)), (*before, slice(None, -1))
+
+
 def within(region: Region, outer: Region) -> Region:
     """Return a region in the coordinates of a larger one."""
     return tuple(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
+from napari_mmtseg.arrays import neighbours
+from napari_mmtseg.labels.parting import peaks_of
 from napari_mmtseg.labels.shapes import size_of, sizes_and_roundness
 
 _BLUR = 0.1
@@ -32,14 +33,8 @@ def with_faint_ones(
 
     Parameters
     ----------
-    inside : (Y, X) or (Z, Y, X) bool array
-        Where objects are.
-    contrast : float32 array
-        Of the same shape: about 0 on the ground, about 1 on objects.
-    diameter : float
-        Of a typical object, in the units of spacing.
-    spacing : tuple of float
-        Size of a pixel along each axis.
+    inside, contrast, diameter, spacing
+        As for `parting.parted`.
 
     Returns
     -------
@@ -48,13 +43,7 @@ def with_faint_ones(
     """
     smooth = ndimage.gaussian_filter(contrast, [max(_BLUR * diameter, 1) / one for one in spacing])
     near = ndimage.binary_dilation(inside)
-    peaks = peak_local_max(
-        smooth,
-        min_distance=max(1, round(_APART * diameter / min(spacing))),
-        threshold_abs=_FAINTEST,
-        labels=(~near).astype(np.int8),
-        exclude_border=False,
-    )
+    peaks = peaks_of(smooth, ~near, _APART * diameter / min(spacing), least=_FAINTEST)
     top = ndimage.maximum_filter(smooth, 3)
     peaks = peaks[smooth[tuple(peaks.T)] >= top[tuple(peaks.T)]]  # and no slope of what is inside
     if not len(peaks):
@@ -81,11 +70,10 @@ def _cut(
 ) -> NDArray[np.float64]:
     """Return the share of each spot's outline along which something as bright goes on."""
     outline, bright = np.zeros(len(half)), np.zeros(len(half))
-    for axis in range(spots.ndim):
-        first, second = (np.moveaxis(spots, axis, 0)[part] for part in (slice(1, None), slice(-1)))
-        one, two = (np.moveaxis(contrast, axis, 0)[part] for part in (slice(1, None), slice(-1)))
-        for own, beside, light in ((first, second, two), (second, first, one)):
-            edge = (own > 0) & (beside != own)
-            outline += np.bincount(own[edge], minlength=len(half))
-            bright += np.bincount(own[edge], light[edge] > half[own[edge]], len(half))
+    for one, other in neighbours(spots.ndim):
+        for here, there in ((one, other), (other, one)):
+            edge = (spots[here] > 0) & (spots[there] != spots[here])
+            own = spots[here][edge]
+            outline += np.bincount(own, minlength=len(half))
+            bright += np.bincount(own, contrast[there][edge] > half[own], len(half))
     return bright / np.maximum(outline, 1)

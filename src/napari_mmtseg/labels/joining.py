@@ -7,6 +7,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mmtseg.arrays import neighbours
 from napari_mmtseg.labels.shapes import Moments, diameter_of, moments_of, size_of
 
 _A_PART_MORE = 0.02
@@ -115,8 +116,8 @@ def _touching(parts: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the pairs of parts that touch, (P, 2), the smaller number first."""
     count = int(parts.max(initial=0)) + 1
     found: list[NDArray[np.int64]] = []
-    for axis in range(parts.ndim):
-        one, other = (np.moveaxis(parts, axis, 0)[part] for part in (slice(1, None), slice(-1)))
+    for after, before in neighbours(parts.ndim):
+        one, other = parts[after], parts[before]
         here = (one != other) & (one > 0) & (other > 0)
         low = np.minimum(one[here], other[here]).astype(np.int64)
         found.append(np.unique(low * count + np.maximum(one[here], other[here])))

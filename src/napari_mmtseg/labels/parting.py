@@ -71,6 +71,27 @@ def by_distance(
     return _watershed(height, inside, 2 * blur / min(spacing))
 
 
+def peaks_of(
+    height: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    apart: float,
+    *,
+    least: float | None = None,
+) -> NDArray[np.int64]:
+    """Return the places (N, axes) of peaks so many pixels apart, at least so high if that is given.
+
+    Without `least` only the lowest value of all is too low.
+    """
+    peaks: NDArray[np.int64] = peak_local_max(
+        height,
+        min_distance=max(1, round(apart)),
+        threshold_abs=least,
+        labels=inside.astype(np.int8),
+        exclude_border=False,
+    )
+    return peaks
+
+
 def depth(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float32]:
     """Return each pixel's distance to the edge, 0 outside."""
     found = ndimage.distance_transform_edt(inside, sampling=spacing)
@@ -157,12 +178,7 @@ def _finely(
 def _watershed(
     height: NDArray[np.float32], inside: NDArray[np.bool_], apart: float
 ) -> NDArray[np.int32]:
-    peaks = peak_local_max(
-        height,
-        min_distance=max(1, round(apart)),
-        labels=inside.astype(np.int8),
-        exclude_border=False,
-    )
+    peaks = peaks_of(height, inside, apart)
     seeds = np.zeros(inside.shape, np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     parts: NDArray[np.int32] = watershed(-height, seeds, mask=inside)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
+
+from napari_mmtseg.arrays import neighbours
 
 Whole = TypeVar("Whole", NDArray[np.int16], NDArray[np.int32])
 
@@ -49,7 +50,7 @@ def _specks(
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Number the pieces that may be small, and tell which ones are."""
     same = np.ones(clusters.shape, np.bool_)
-    for one, other in _pairs(clusters.ndim):
+    for one, other in neighbours(clusters.ndim):
         alike = clusters[one] == clusters[other]
         same[one] &= alike
         same[other] &= alike
@@ -57,14 +58,14 @@ def _specks(
     # only what lies outside of such cores needs to be numbered, if eight are asked for at most.
     core = np.zeros(clusters.shape, np.bool_)
     if least <= 8:
-        for one, other in _pairs(clusters.ndim):
+        for one, other in neighbours(clusters.ndim):
             both = same[one] & same[other]
             core[one] |= both
             core[other] |= both
     pieces = label(np.where(core | (clusters < 0), -1, clusters), background=-1, connectivity=1)
     small = np.bincount(pieces.ravel()) < least
     small[0] = False
-    for one, other in _pairs(clusters.ndim):
+    for one, other in neighbours(clusters.ndim):
         small[pieces[one][core[other]]] = False
         small[pieces[other][core[one]]] = False
     return pieces.astype(np.int32, copy=False), small
@@ -76,7 +77,7 @@ def _given(
     """Give small pieces to the cluster that most of their outer sides touch, if that is large."""
     speck = small[pieces]
     touched: list[NDArray[np.int64]] = []
-    for one, other in _pairs(clusters.ndim):
+    for one, other in neighbours(clusters.ndim):
         for here, there in ((one, other), (other, one)):
             sides = speck[here] & ~speck[there] & (clusters[there] >= 0)
             touched.append(
@@ -88,10 +89,3 @@ def _given(
     new[pairs[order, 0]] = pairs[order, 1]
     found = new[pieces]
     return np.where(found >= 0, found, clusters), bool((new[small] < 0).any())
-
-
-def _pairs(n: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Yield the two sides of each pair of neighbours along each axis."""
-    for axis in range(n):
-        before = (slice(None),) * axis
-        yield (*before, slice(1, None)), (*before, slice(None, -1))

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from napari_mmtseg.arrays import neighbours
+
 _SMALL_PX = 4000
 """Pixels, at half the working resolution, of a region below which its borders count less; of a
 region with the same side in a volume."""
@@ -116,10 +118,7 @@ def _borders(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the pairs of neighbours (2, E), their borders' length, and summed strength (E,)."""
     ends, values = [], []
-    for axis in range(small.ndim):
-        before, after = (
-            (*(slice(None),) * axis, part) for part in (slice(None, -1), slice(1, None))
-        )
+    for after, before in neighbours(small.ndim):
         at = small[before] != small[after]
         ends.append(np.stack([small[before][at], small[after][at]]))
         values.append((strength[before][at] + strength[after][at]) / 2)
