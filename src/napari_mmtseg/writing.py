@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_mmtseg.chunks import Region, region_text
+from napari_mmtseg.arrays import Region, within
+from napari_mmtseg.chunks import region_text
 from napari_mmtseg.unfinished import Unfinished, in_words, only_writer
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def write_labels(
                         if block is None or box != around:
                             block, box = None, around  # there may be no room for both
                             block = _checked(blocks(around), around, plan.dtype)
-                        made = _within(block, around, region)
+                        made = block[within(region, around)]
                     else:
                         block = None
                         made = plan.coarser(store.arrays[level - 1], region, level)
@@ -292,12 +293,6 @@ def _halved(side: int) -> int:
     while side > _CHUNK_PX and side % 2 == 0:
         side //= 2
     return side
-
-
-def _within(block: NDArray[Any], around: Region, region: Region) -> NDArray[Any]:
-    """Return a region of an image out of a block around it."""
-    pairs = zip(region, around, strict=True)
-    return block[tuple(slice(r.start - a.start, r.stop - a.start) for r, a in pairs)]
 
 
 def _chunks(
