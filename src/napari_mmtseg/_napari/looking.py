@@ -21,7 +21,6 @@ from napari_mmtseg._napari.messages import Lazily
 from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.serving import Forget, Look, Seen, Serve, Unseen
-from napari_mmtseg.methods.refining import output_of
 
 if TYPE_CHECKING:
     import napari
@@ -79,7 +78,7 @@ class LazyResults(QObject):
         """
         cut = Places(shape).cut
         labels = self._labels(result, order, shape)
-        opacity = napari_layers.OPACITY[output_of(order.model.method)]
+        opacity = napari_layers.OPACITY[napari_layers.shows(order.model.method)]
         layer = Labels(
             labels.data, multiscale=cut, name=name, metadata=metadata, opacity=opacity, **placed
         )

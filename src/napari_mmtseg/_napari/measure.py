@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -29,6 +28,7 @@ from napari_mmtseg._napari.messages import Done, Failed, Progress, Stop
 from napari_mmtseg._napari.objects_picker import ObjectsPicker
 from napari_mmtseg._napari.pointing import clicked_value, forget, go_to, listen
 from napari_mmtseg._napari.process import TrainingProcess
+from napari_mmtseg._napari.run_panel import thin_bar
 from napari_mmtseg._napari.sources import Source, take
 from napari_mmtseg._napari.table_view import ObjectTable
 from napari_mmtseg._napari.words import words_for
@@ -83,9 +83,7 @@ class MeasureWidget(QWidget):
         self.measure_button = QPushButton("Measure")
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End now and keep the frames that are measured.")
-        self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
-        self.progress.setFixedHeight(8)
+        self.progress = thin_bar()
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.table = ObjectTable()

@@ -84,9 +84,7 @@ class RunPanel(QWidget):
         self.stop_button.setToolTip("End now and keep what is learned, or written.")
         self.discard_button = QPushButton("Discard")
         self.discard_button.setToolTip("End now and drop what this run has made.")
-        self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
-        self.progress.setFixedHeight(8)
+        self.progress = thin_bar()
         self.status = Sentence()
         self.curve = LossCurve()
         column = QVBoxLayout(self)
@@ -311,6 +309,14 @@ def cut_short(result: Any) -> str:
     if not isinstance(result, Segmentation) or result.complete:
         return ""
     return _CUT_SHORT if result.model is None else f"{_CUT_SHORT} {_ON_ALL}"
+
+
+def thin_bar() -> QProgressBar:
+    """Make a bar that shows progress without words."""
+    bar = QProgressBar()
+    bar.setTextVisible(False)
+    bar.setFixedHeight(8)
+    return bar
 
 
 def duration(seconds: float) -> str:
