@@ -59,10 +59,13 @@ def _start(
     inside = depth[depth > 0]
     places = np.argwhere(depth >= min(_DEEP_PX, float(np.quantile(inside, 0.7))))
     order = random.permutation(len(places))
-    for place in places[order[:100]]:
-        if all(np.hypot(*(place - other)) >= apart for other in np.array(starts)):
-            return int(place[0]), int(place[1])
-    return tuple(int(one) for one in places[order[0]])  # type: ignore[return-value]
+    far = (
+        place
+        for place in places[order[:100]]
+        if all(np.hypot(*(place - other)) >= apart for other in np.array(starts))
+    )
+    row, column = next(far, places[order[0]])
+    return int(row), int(column)
 
 
 def _path(

@@ -327,10 +327,12 @@ def _ome_sizes(tiff: Any) -> dict[str, float]:
     except ElementTree.ParseError:
         return {}
     pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
+    if pixels is None:
+        return {}
     sizes = {}
-    for axis in "XYZ" if pixels is not None else "":
-        size = pixels.get(f"PhysicalSize{axis}")  # type: ignore[union-attr]
-        factor = _factor(pixels.get(f"PhysicalSize{axis}Unit", "µm"))  # type: ignore[union-attr]
+    for axis in "XYZ":
+        size = pixels.get(f"PhysicalSize{axis}")
+        factor = _factor(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         if size and factor:
             sizes[axis] = float(size) * factor
     return sizes
