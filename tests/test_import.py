@@ -53,6 +53,19 @@ print(labels.shape)
     assert run(code).strip() == "(16, 16)"
 
 
+def test_a_run_loads_nothing_that_takes_long_and_is_not_needed():
+    code = """
+import sys
+import numpy as np
+import napari_mmtseg
+image = np.zeros((16, 16)); image[4:12, 4:12] = 1
+for method in (napari_mmtseg.MMT, napari_mmtseg.Kim, napari_mmtseg.Kanezaki):
+    napari_mmtseg.segment(image, method(n_iterations=3, width=4))
+print({"sklearn", "pandas", "torch._dynamo", "napari"} & {*sys.modules})
+"""
+    assert run(code).strip() == "set()"
+
+
 def test_every_public_name_can_be_imported():
     import napari_mmtseg
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from napari_mmtseg import segment
 from napari_mmtseg.methods import METHODS
-import napari_mmtseg.engine.mmt, skimage.color, sklearn.cluster, dask.array
+import napari_mmtseg.engine.mmt, skimage.color, dask.array
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
-from sklearn.cluster import KMeans as Clustering
 
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import (
@@ -68,22 +67,17 @@ def train(sample: Sample, method: KMeans, initial: Weights | None = None) -> Tra
     total = 1 if start is not None else method.n_restarts
     best = None
     for restart in range(total):
-        clustering = Clustering(
-            k if start is None else len(start),
-            init="k-means++" if start is None else start,
-            n_init=1,
-            random_state=(method.seed + restart) % 2**32,
-        )
-        fit(clustering, values, counts)
-        if best is None or clustering.inertia_ < best.inertia_:
-            best = clustering
+        seed = (method.seed + restart) % 2**32
+        fitted = fit(values, k if start is None else start, counts, seed)
+        if best is None or fitted.inertia < best.inertia:
+            best = fitted
         weights = {
-            "clusters": best.cluster_centers_,
+            "clusters": best.centres,
             "lab": np.array(lab),
             "longest": np.array(longest),
-            "variance": np.array(max(best.inertia_ / counts.sum() / rows.shape[1], 1e-6)),
+            "variance": np.array(max(best.inertia / counts.sum() / rows.shape[1], 1e-6)),
         }
-        loss = float(best.inertia_ / counts.sum())
+        loss = float(best.inertia / counts.sum())
         learned = partial(_learned, weights, sample, method)
         if (yield Step("training", restart + 1, total, (loss,), (k,), learned)):
             break

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Step, Training, Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
+from napari_mmtseg.engine.descent import Descent
 from napari_mmtseg.engine.devices import drive
 from napari_mmtseg.engine.frozen import arrays, learned, part, predictor
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
@@ -51,9 +52,8 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
     seen = survey(working.planes, method)
     glimpsed = glimpse(seen)
     teachers = [copy.deepcopy(student).requires_grad_(False) for student in students]
-    optimisers = [
-        torch.optim.SGD(student.parameters(), method.learning_rate, method.momentum)
-        for student in students
+    descents = [
+        Descent(student.parameters(), method.learning_rate, method.momentum) for student in students
     ]
 
     drawn = batches(working.planes, method, generator)
@@ -75,9 +75,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
             loss = cross_entropy(responses, target)
             loss = loss + method.continuity * total_variation(responses)
             loss = loss + method.scribble_weight * scribble_loss(responses, batch.painted)
-            optimisers[one].zero_grad()
-            loss.backward()
-            optimisers[one].step()
+            descents[one].step(loss)
 
             kept = min(1 - 1 / (t + 1), method.averaging) if method.warm_up else method.averaging
             _average(teachers[one], students[one], kept)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_mmtseg.engine import Step, Training, Weights
+from napari_mmtseg.engine.descent import Descent
 from napari_mmtseg.engine.frozen import learned
 from napari_mmtseg.engine.losses import scribble_loss
 from napari_mmtseg.engine.networks import winners
@@ -41,7 +42,7 @@ def learn(
     """
     generator = torch.Generator().manual_seed(method.seed)
     (network,) = start(working, method, generator, None if initial is None else [initial])
-    optimiser = torch.optim.SGD(network.parameters(), method.learning_rate, method.momentum)
+    descent = Descent(network.parameters(), method.learning_rate, method.momentum)
     fewest = max(method.min_labels, len(working.painted))
 
     seen = survey(working.planes, method)
@@ -54,9 +55,7 @@ def learn(
 
         loss = method_loss(responses, own, batch)
         loss = loss + method.scribble_weight * scribble_loss(responses, batch.painted)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        descent.step(loss)
 
         count = int((own[batch.valid].bincount() > 0).sum())
         snapshot = partial(learned, [network], working, glimpsed, method)

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans as Clustering
 from torch import Tensor
 from torch.nn import functional
 
@@ -236,9 +235,8 @@ def _centres(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if len(values) <= k:
         centres, variance = values[np.arange(k) % len(values)], 0.0
     else:
-        found = fit(Clustering(k, n_init=1, random_state=0), values, counts)
-        centres = found.cluster_centers_
-        variance = found.inertia_ / counts.sum() / values.shape[1]
+        centres, inertia = fit(values, k, counts)
+        variance = inertia / counts.sum() / values.shape[1]
     return torch.from_numpy(centres).to(rows), torch.tensor(max(variance, 1e-6)).to(rows)
 
 
