@@ -36,6 +36,8 @@ from napari_mmtseg._napari.storing import Save
 from napari_mmtseg.labelling import Segmentation
 
 _SILENCE_SECONDS = 30.0
+_BUSY_SECONDS = 1.0
+"""Without a word, before the bar moves to and fro, which costs the run some of the processor."""
 _RUN = "Train on the ticked images and label them."
 _SHORTCUT = "Ctrl+Return"
 _DOING = {
@@ -79,6 +81,10 @@ class RunPanel(QWidget):
         self._silence = QTimer(self)
         self._silence.setInterval(round(1000 * _SILENCE_SECONDS))
         self._silence.timeout.connect(self._say_silent)
+        self._busy = QTimer(self)
+        self._busy.setSingleShot(True)
+        self._busy.setInterval(round(1000 * _BUSY_SECONDS))
+        self._busy.timeout.connect(lambda: self._show_done(0, 0))
         self.run_button = QPushButton("Run")
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("End now and keep what is learned, or written.")
@@ -152,7 +158,8 @@ class RunPanel(QWidget):
         self._trained, self._stopped_in, self._clock = 0, [], _Clock("")
         self._later, self._goes_on = later, isinstance(job, FolderJob)
         self.curve.clear()
-        self.progress.setRange(0, 0)
+        self._show_done(0, 1)
+        self._busy.start()
         self.say("Starting…")
         self._heard_at = time.monotonic()
         self._silence.start()
@@ -191,6 +198,7 @@ class RunPanel(QWidget):
     def _hear(self, message: Any) -> None:
         self._heard_at = time.monotonic()
         self._silence.start()  # anew
+        self._busy.stop()
         if isinstance(message, Progress):
             self._show(message)
         elif isinstance(message, Preview):
@@ -207,9 +215,15 @@ class RunPanel(QWidget):
             self.dropped.emit()
             self.fail(message.text)
 
+    def _show_done(self, done: int, total: int) -> None:
+        self.progress.setRange(0, total)
+        self.progress.setValue(done)
+
     def _show(self, step: Progress) -> None:
-        self.progress.setRange(0, step.total)
-        self.progress.setValue(step.done)
+        self._say_step(step)
+        self._show_done(step.done, step.total)  # draws the window, with what was said
+
+    def _say_step(self, step: Progress) -> None:
         if step.phase != self._clock.phase:
             self._clock = _Clock(step.phase)
             # Images of a folder are done after a stop in training, until there is another.
@@ -236,8 +250,8 @@ class RunPanel(QWidget):
     def _end(self, text: str) -> None:
         self._started = None
         self._silence.stop()
-        self.progress.setRange(0, 1)
-        self.progress.setValue(0)
+        self._busy.stop()
+        self._show_done(0, 1)
         self.allow(self._problem, self._note)
         self.say(text)
 

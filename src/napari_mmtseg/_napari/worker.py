@@ -283,6 +283,8 @@ class _LiveView:
             return
         now = time.perf_counter()
         self._trained = step.phase != "training"
+        if not self._trained and step.done == step.total:
+            return  # what is final comes next
         due = now - self._last > max(_PREVIEW_SECONDS, self._cost / _PREVIEW_SHARE)
         if not (due or self._trained):
             return
