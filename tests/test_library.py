@@ -2,12 +2,15 @@
 
 import json
 import os
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg import KMeans, library, train
+from napari_mmtseg import MMT, KMeans, library, train
 from napari_mmtseg.library import Library, digest_of
 
 
@@ -130,3 +133,20 @@ def test_damage_is_nothing_found(kept, model):
     assert kept.recall(digest)[1] is None
     note.write_text("nonsense")
     assert kept.recall(digest) is None
+
+
+def test_remembering_a_run_loads_no_torch(tmp_path, gray):
+    model = train(gray, MMT(n_iterations=2, width=4))
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
+    code = """
+import pickle, sys
+from pathlib import Path
+sys.modules["torch"] = None
+from napari_mmtseg.library import Library
+model = pickle.loads(Path("model.pickle").read_bytes())
+Library("library").remember("0" * 64, model, {"kind": "classes"})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    about, found = Library(tmp_path / "library").recall("0" * 64)
+    assert about["kind"] == "classes"
+    assert_array_equal(found.predict(gray), model.predict(gray))

@@ -178,7 +178,7 @@ class Library:
         noted = {"made": _now(), **about, "model": None}
         if model is not None:
             fields = {one.name: getattr(model, one.name) for one in dataclasses.fields(model)}
-            blocks = saving.packed(fields)
+            blocks = saving.packed(fields, checked=True)  # it comes from a run
             noted["model"] = hashlib.sha256(b"".join(blocks)).hexdigest()
             path = folder / f"{noted['model']}{ENDING}"
             if not path.exists():

@@ -28,7 +28,7 @@ from napari_mmtseg.untrained import region_steps
 
 R = TypeVar("R")
 
-_HURRIED = 4
+_HURRIED = 16
 """Who stops training waits for labels: so much less is looked at before there are any."""
 
 
@@ -246,8 +246,8 @@ def train_steps(
             break
         sent = yield dataclasses.replace(step, snapshot=partial(_then, as_model, step.snapshot))
     model = as_model(learned)
-    if not teaches:
-        sizes = survey(model, images, beside.mask, share=_HURRIED if sent else 1)
+    if not teaches and not sent:
+        sizes = survey(model, images, beside.mask)
         model = as_model(learned._replace(sizes=sizes)) if sizes.any() else model
     if output_of(method) == "objects":
         share = _HURRIED if sent else 1

@@ -5,8 +5,8 @@ import torch
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg.arrays import Sample
-from napari_mmtseg.engine.sampling import batches, working_sample
-from napari_mmtseg.methods import Kim
+from napari_mmtseg.engine.sampling import batches, glimpse, survey, working_sample
+from napari_mmtseg.methods import MMT, Kim
 
 CPU = torch.device("cpu")
 
@@ -80,3 +80,16 @@ def test_every_other_plane_drawn_is_painted_on():
     )
     share = np.mean([bool((next(drawn).painted >= 0).any()) for _ in range(200)])
     assert 0.4 < share < 0.65
+
+
+def test_a_glimpse_is_a_small_part_of_a_survey_from_all_over_the_plane():
+    pixels = np.broadcast_to(np.linspace(0, 1, 768, dtype=np.float32), (1, 768, 768)).copy()
+    method = MMT()
+    sample = Sample([pixels], [np.ones((768, 768), bool)])
+    working = working_sample(sample, method, CPU)
+    looked = [survey(working.planes, method), glimpse(working.planes)]
+    sizes = [sum(one.valid.numel() for one in planes) for planes in looked]
+    assert 3 * sizes[1] < sizes[0]
+    seen = torch.cat([one.own_pixels.flatten() for one in looked[1]])
+    spread = working.planes[0].pixels
+    assert seen.max() - seen.min() > 0.7 * (spread.max() - spread.min())

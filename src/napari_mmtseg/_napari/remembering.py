@@ -54,6 +54,11 @@ class Remembering(QObject):
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLED_MS)
         self._settled.timeout.connect(self.settle)
+        self._new: list[Any] = []
+        self._arrived = QTimer(self)
+        self._arrived.setSingleShot(True)
+        self._arrived.setInterval(0)
+        self._arrived.timeout.connect(self._look)
 
     def note(self, kept: Kept, layer: Any, model: Model | None) -> None:
         """Remember what made a layer's labels, once it has been left alone for a moment."""
@@ -77,7 +82,16 @@ class Remembering(QObject):
             threading.Thread(target=work).start()  # written to its end even if the window closes
 
     def look_for(self, layer: Any) -> None:
-        """Look for what made the labels of a layer of which nothing is known."""
+        """Look for what made the labels of a new layer, unless it is known in a moment."""
+        self._new.append(layer)
+        self._arrived.start()
+
+    def _look(self) -> None:
+        new, self._new = self._new, []
+        for layer in new:
+            self._look_up(layer)
+
+    def _look_up(self, layer: Any) -> None:
         if not isinstance(layer, Labels) or kept_of(layer) is not None or not _sound(layer):
             return
         if napari_layers.kind_of(layer) == "training" or not preferences.remembers():

@@ -52,15 +52,22 @@ def learned(
         The settings.
     """
     networks = [copy.deepcopy(network) for network in networks]
+    voted = []
     for network in networks:
         freeze(network, [plane.seen for plane in planes])
+        responses = [network(one.seen) for one in planes]  # each (B, q, Y, X)
         if method.start == "image":
-            responses = [network(one.seen).movedim(1, -1)[one.valid] for one in planes]
-            network.scale(sureness(torch.cat(responses)))
+            rows = [
+                one.movedim(1, -1)[plane.valid]
+                for one, plane in zip(responses, planes, strict=True)
+            ]
+            factor = sureness(torch.cat(rows))
+            network.scale(factor)
+            responses = [one * factor for one in responses]
+        voted.append([one.softmax(1) for one in responses])
     width = networks[0].width
-    votes = _votes(networks[0], planes)  # each (B, q, Y, X)
-    for network in networks[1:]:
-        others = _votes(network, planes)
+    votes = voted[0]
+    for network, others in zip(networks[1:], voted[1:], strict=True):
         overlap = sum(
             count_overlap(winners(other)[one.valid], winners(own)[one.valid], width)
             for own, other, one in zip(votes, others, planes, strict=True)
@@ -164,10 +171,6 @@ def _traits(
     matrix, shift = axes_of_texture
     rows = torch.cat([one.seen.movedim(1, -1)[one.valid] for one in planes]) @ matrix.T + shift
     return found_clusters(labels, rows, width)[1].astype(np.float64)
-
-
-def _votes(network: AnyNetwork, planes: Sequence[Batch]) -> list[Tensor]:
-    return [network(one.seen).softmax(1) for one in planes]
 
 
 def _classes(won: list[Tensor], planes: Sequence[Batch], working: Working) -> NDArray[np.int64]:

@@ -50,7 +50,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         given = [part(initial, f"student{number}.") for number in (1, 2)]
     students = start(working, method, generator, given, count=2)
     seen = survey(working.planes, method)
-    glimpsed = glimpse(seen)
+    glimpsed = glimpse(working.planes)
     teachers = [copy.deepcopy(student).requires_grad_(False) for student in students]
     descents = [
         Descent(student.parameters(), method.learning_rate, method.momentum) for student in students
@@ -88,7 +88,7 @@ def _train(sample: Sample, method: MMT, initial: Weights | None, device: torch.d
         )
         if stopped or max(counts) <= fewest:
             break
-    return learned(teachers, working, seen, method)
+    return learned(teachers, working, glimpsed if stopped else seen, method)
 
 
 def _perturbed(

@@ -46,7 +46,7 @@ def learn(
     fewest = max(method.min_labels, len(working.painted))
 
     seen = survey(working.planes, method)
-    glimpsed = glimpse(seen)
+    glimpsed = glimpse(working.planes)
     drawn = batches(working.planes, method, generator)
     for t in range(method.n_iterations):
         batch = next(drawn)
@@ -64,4 +64,4 @@ def learn(
         )
         if stopped or count <= fewest:
             break
-    return learned([network], working, seen, method)
+    return learned([network], working, glimpsed if stopped else seen, method)
