@@ -10,8 +10,8 @@ def test_losses_of_any_sign_are_drawn_and_said(qtbot, losses):
     curve = LossCurve()
     qtbot.addWidget(curve)
     curve.resize(200, 64)
-    for loss in [*losses, float("nan")]:
-        curve.add(loss)
+    curve.add(losses[:1])
+    curve.add([*losses[1:], float("nan")])
     image = curve.grab().toImage()
     colours = {image.pixel(x, y) for x in range(image.width()) for y in range(image.height())}
     assert len(colours) > 1
@@ -23,10 +23,10 @@ def test_losses_of_any_sign_are_drawn_and_said(qtbot, losses):
 def test_without_a_loss_there_is_no_curve(qtbot):
     curve = LossCurve()
     qtbot.addWidget(curve)
-    for loss in (float("nan"), 1.0):
-        curve.add(loss)
+    for losses in ([float("nan")], [], [1.0]):
+        curve.add(losses)
     assert curve.isHidden()
-    curve.add(0.5)
+    curve.add([0.5])
     assert not curve.isHidden()
     curve.clear()
     assert curve.isHidden()

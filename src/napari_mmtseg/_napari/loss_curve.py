@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from qtpy.QtCore import QPointF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
@@ -35,10 +36,11 @@ class LossCurve(QWidget):
         self._losses.clear()
         self.hide()
 
-    def add(self, loss: float) -> None:
-        """Add an iteration."""
-        if math.isfinite(loss):
-            self._losses.append(loss)
+    def add(self, losses: Iterable[float]) -> None:
+        """Add iterations."""
+        more = [loss for loss in losses if math.isfinite(loss)]
+        if more:
+            self._losses += more
             self.setVisible(len(self._losses) > 1)
             self.update()
 

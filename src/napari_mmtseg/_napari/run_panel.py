@@ -36,6 +36,8 @@ from napari_mmtseg._napari.storing import Save
 from napari_mmtseg.labelling import Segmentation
 
 _SILENCE_SECONDS = 30.0
+_DRAWN_SECONDS = 0.25
+"""Between two looks at how far a run is: each draws the window, which holds the run up."""
 _BUSY_SECONDS = 1.0
 """Without a word, before the bar moves to and fro, which costs the run some of the processor."""
 _RUN = "Train on the ticked images and label them."
@@ -78,6 +80,8 @@ class RunPanel(QWidget):
         self._clock = _Clock("")
         self._later, self._goes_on = 0.0, False
         self._ending = False
+        self._losses: list[float] = []
+        self._drawn_at = -math.inf
         self._silence = QTimer(self)
         self._silence.setInterval(round(1000 * _SILENCE_SECONDS))
         self._silence.timeout.connect(self._say_silent)
@@ -158,6 +162,8 @@ class RunPanel(QWidget):
         self._trained, self._stopped_in, self._clock = 0, [], _Clock("")
         self._later, self._goes_on = later, isinstance(job, FolderJob)
         self.curve.clear()
+        self._losses.clear()
+        self._drawn_at = -math.inf
         self._show_done(0, 1)
         self._busy.start()
         self.say("Starting…")
@@ -220,7 +226,17 @@ class RunPanel(QWidget):
         self.progress.setValue(done)
 
     def _show(self, step: Progress) -> None:
+        if step.phase == "training":
+            self._trained = step.done
+            self._losses.append(step.loss)
+        now = time.monotonic()
+        passing = step.phase == self._clock.phase and step.done < step.total
+        if passing and now - self._drawn_at < _DRAWN_SECONDS:
+            return
+        self._drawn_at = now
         self._say_step(step)
+        self.curve.add(self._losses)
+        self._losses.clear()
         self._show_done(step.done, step.total)  # draws the window, with what was said
 
     def _say_step(self, step: Progress) -> None:
@@ -231,8 +247,6 @@ class RunPanel(QWidget):
             self.stop_button.setEnabled(not self._stopped_in or again)
         left = self._clock.left(step.done, step.total)
         if step.phase == "training":
-            self._trained = step.done
-            self.curve.add(step.loss)
             left = None if left is None else left + self._later
         if not self.stop_button.isEnabled():
             return  # what was said of stopping stays

@@ -29,6 +29,10 @@ class Sentence(QWidget):
         self._label.setText(text)
         self._fit()
 
+    def heightForWidth(self, width: int) -> int:
+        """Return how high all lines are, of so many pixels."""
+        return max(0, int(self._label.heightForWidth(width)))
+
     def sizeHint(self) -> QSize:
         """Ask for no more than is needed."""
         return QSize(self.minimumSize())
@@ -40,4 +44,4 @@ class Sentence(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        self.setMinimumHeight(max(0, self._label.heightForWidth(self.width())))
+        self.setMinimumHeight(self.heightForWidth(self.width()))
