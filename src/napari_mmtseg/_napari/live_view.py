@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
@@ -63,6 +61,10 @@ class LiveView:
             **self._placed,
         )
         self._layer.editable = False
+        # napari collects garbage when a layer goes, which stops a window full of objects for a
+        # third of a second. What is older than the layer is left out of that: see `_thaw`.
+        gc.freeze()
+        self._viewer.layers.events.removing.connect(self._thaw)
         active = self._viewer.layers.selection.active
         with napari_layers.unlooked(self._viewer):
             self._viewer.add_layer(self._layer)
@@ -71,23 +73,18 @@ class LiveView:
 
     def drop(self) -> None:
         """Remove the layer, unless the user has changed it."""
-        if self._layer is not None and self._is_ours(self._layer):
-            with napari_layers.unlooked(self._viewer), _uncollected():
-                self._viewer.layers.remove(self._layer)
-        self._layer = None
+        layer, self._layer = self._layer, None
+        if layer is None:
+            return
+        self._viewer.layers.events.removing.disconnect(self._thaw)
+        if self._is_ours(layer):
+            with napari_layers.unlooked(self._viewer):
+                self._viewer.layers.remove(layer)
+        gc.unfreeze()
+
+    def _thaw(self) -> None:
+        """Leave nothing out when the user removes a layer: it may be older."""
+        gc.unfreeze()
 
     def _is_ours(self, layer: Labels) -> bool:
         return layer in self._viewer.layers and layer.data is self._known
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let a collection of garbage pass by what there is.
-
-    napari collects when a layer goes, which stops a window full of objects for a third of a second.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
