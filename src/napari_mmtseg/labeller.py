@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, grid, grown, shared, within
 from napari_mmtseg.engine import Tile, Weights
-from napari_mmtseg.engine.threads import thread_count
+from napari_mmtseg.engine.threads import AT_ONCE, several
 from napari_mmtseg.finding import Known
 from napari_mmtseg.labels.specks import without_specks
 from napari_mmtseg.settings import Method
 
 _STRIP_VALUES = 2**18
 """So many scaled values stay in a processor's cache."""
-_AT_ONCE = 2
-"""So many tiles: one is in the parts that use all processors while the other is not. Where there is
-one thread, so is one tile."""
 _KEPT_BYTES = 2**29
 
 Clusters = NDArray[np.int16]
@@ -172,12 +169,11 @@ class Labeller:
         Some of the work on a tile cannot use several processors.
         """
         waiting: deque[Future[Found]] = deque()
-        at_once = min(_AT_ONCE, thread_count())
-        with ThreadPoolExecutor(at_once) as pool:
+        with several() as pool:
             try:
                 for index, tile in self.tiles(frames, first):
                     waiting.append(pool.submit(self.find, frames, index, tile, mask))
-                    if len(waiting) > at_once:
+                    if len(waiting) > AT_ONCE:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()

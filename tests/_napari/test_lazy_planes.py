@@ -1,16 +1,17 @@
 """What a lazy result knows: planes and tiles, asked for where one looks, as long as they fit."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg import KMeans, train
+from napari_mmtseg import MMT, KMeans, train
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.lazy_tiles import LazyTiles
 from napari_mmtseg._napari.places import Places
-from napari_mmtseg._napari.serving import Serve
+from napari_mmtseg._napari.serving import Look, Serve, Server
 from napari_mmtseg._napari.sources import Copied
 from napari_mmtseg._napari.storing import Save, save_steps
 
@@ -92,15 +93,30 @@ def test_a_draft_is_shown_until_the_labels_are_there(gray):
     labels.show(4, asked.append)
     labels[4]
     labels.put(4, np.zeros(gray.shape, np.int16), draft=True)
-    assert labels.is_draft(4)
+    assert not labels.knows(4)
     assert labels[4].all()
     labels[5]
     labels[4]
     assert asked == [4, 5, 4]  # what was but a draft is asked for again
     labels.put(4, np.ones(gray.shape, np.int16))
     labels[4]
-    assert not labels.is_draft(4)
+    assert labels.knows(4)
     assert asked == [4, 5, 4]
+
+
+@pytest.mark.parametrize(("soon", "drafts"), [(0.0, [True, True]), (1e9, [True, False])])
+def test_a_draft_is_sent_unless_the_last_look_was_quick(gray, monkeypatch, soon, drafts):
+    monkeypatch.setattr("napari_mmtseg._napari.serving._SOON_SECONDS", soon)
+    sent = []
+    server = Server(SimpleNamespace(send=sent.append))
+    model = train(gray, MMT(n_iterations=3, output="classes"))
+    server.take(Serve(0, model, Copied(np.stack([gray] * 2)), "ZYX"))
+    for plane in range(2):
+        server.take(Look(0, plane))
+        server.answer()
+    server.rest()
+    assert [one.place for one in sent if not one.draft] == [0, 1]
+    assert [any(one.draft for one in sent if one.place == plane) for plane in range(2)] == drafts
 
 
 def test_a_saved_model_that_has_the_merged_labels_goes_on_with_their_writing(tmp_path, gray):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -25,6 +26,8 @@ from napari_mmtseg.model import Model
 
 _SMALL_PLANE = 2**22
 _PATIENCE_SECONDS = 3.0
+_SOON_SECONDS = 0.75
+"""Who gets the result within this time needs no draft, whose drawing would hold up the result."""
 
 
 class Serve(NamedTuple):
@@ -210,6 +213,7 @@ class Server:
         self._orders: dict[int, Serve] = {}
         self._open: dict[int, Planes] = {}
         self._looks: dict[int, Look] = {}
+        self._seconds: dict[int, float] = {}
         self._memory = ExitStack()
         self.patience: float | None = None
         """After so many seconds without a wish it should rest; never if None."""
@@ -219,7 +223,7 @@ class Server:
         if isinstance(wish, Look):
             self._looks[wish.number] = wish
         elif isinstance(wish, Serve | Forget):
-            for known in (self._orders, self._open, self._looks):
+            for known in (self._orders, self._open, self._looks, self._seconds):
                 known.pop(wish.number, None)
             if isinstance(wish, Serve):
                 self._orders[wish.number] = wish
@@ -235,8 +239,10 @@ class Server:
                 continue
             try:
                 planes = self.planes(self._orders[number])
-                draft = partial(self._send_draft, look) if planes.small else None
+                draft = partial(self._come_to_draft, look) if planes.small else None
+                start = time.perf_counter()
                 self._out.send(Seen(number, look.place, *planes.result(look.place, draft)))
+                self._seconds[number] = time.perf_counter() - start
             except _InterruptedError:
                 self._looks.setdefault(number, look)  # the wish may be another look
                 return
@@ -248,8 +254,10 @@ class Server:
         self._memory.close()
         self.patience = None
 
-    def _send_draft(self, look: Look, clusters: Clusters) -> None:
-        self._out.send(Seen(look.number, look.place, clusters, draft=True))
+    def _come_to_draft(self, look: Look, clusters: Clusters) -> None:
+        """Send a draft if the last look took long, and give up the look for another wish."""
+        if self._seconds.get(look.number, math.inf) > _SOON_SECONDS:
+            self._out.send(Seen(look.number, look.place, clusters, draft=True))
         if self._waiting():
             raise _InterruptedError
 
