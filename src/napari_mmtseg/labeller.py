@@ -219,6 +219,13 @@ class Labeller:
                     doubt[here] = found.uncertainty[there]
         return Found(index, region, clusters, doubt)
 
+    def glance(self, frames: Frames, index: int, region: Region, mask: Any = None) -> Clusters:
+        """Find about what `region` does, from a neighbourhood that may be smaller than a tile."""
+        wide = tuple(
+            slice(one.start // f * f, one.stop) for one, f in zip(region, self.factor, strict=True)
+        )
+        return Labeller.find(self, frames, index, wide, mask).clusters[within(region, wide)]
+
     def box(self, frames: Frames, box: Region, mask: Any = None) -> Clusters:
         """Find the clusters of any box of the labels, in their axes."""
         found = np.empty([one.stop - one.start for one in box], np.int16)
@@ -245,7 +252,7 @@ class Remembering(Labeller):
         draft: Callable[[Clusters], None] | None = None,
     ) -> Found:
         """Find the clusters of a tile; image and mask are the same in each call."""
-        key = (index, *(one.start for one in tile))
+        key = _key(index, tile)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -259,11 +266,20 @@ class Remembering(Labeller):
                 self._kept.popitem(last=False)
         return found
 
+    def remembers(self, frames: Frames, index: int, region: Region) -> bool:
+        """Tell whether all tiles that a region touches are kept."""
+        touched = grid(frames.frame_shape, self.tile_px, region)
+        return all(_key(index, tile) in self._kept for tile in touched)
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": OrderedDict(), "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state | {"_lock": threading.Lock()})
+
+
+def _key(index: int, tile: Region) -> tuple[int, ...]:
+    return (index, *(one.start for one in tile))
 
 
 def _bytes(found: Found) -> int:

@@ -86,6 +86,45 @@ def test_tiles_are_asked_for_from_the_middle_of_the_view_on_and_seen_from_afar(m
     assert len(asked) == before
 
 
+def test_all_tiles_in_view_have_a_draft_before_the_first_is_exact():
+    tiles = LazyTiles((9000, 8000))
+    asked = []
+    tiles.show(0, lambda place: asked.append((place, tiles.exact)))
+    look = np.s_[2000:4000, 1100:1900]  # of three tiles
+    draft, exact = (np.full((1024, 1024), value, np.int32) for value in (1, 2))
+    for _ in range(3):
+        tiles.data[0][look]
+        tiles.put(asked[-1][0], draft, draft=True)
+    assert (tiles.data[0][look] == 1).all()
+    for _ in range(3):
+        tiles.put(asked[-1][0], exact)
+        assert tiles.wanted is None
+        tiles.data[0][look]
+    assert asked == [(place, exact) for exact in (False, True) for place in (17, 25, 9)]
+    assert (tiles.data[0][look] == 2).all()
+    np.asarray(tiles.data[-1])
+    assert asked[-1][1]  # from afar drafts of all would take longer than what they stand for
+
+
+def test_a_place_much_smaller_than_its_tile_has_a_draft_until_it_is_asked_for_exactly(monkeypatch):
+    monkeypatch.setattr("napari_mmtseg._napari.places._LARGEST_PLANE", 0)
+    monkeypatch.setattr("napari_mmtseg._napari.places.SIDE_PX", 100)
+    monkeypatch.setattr("napari_mmtseg._napari.serving._SMALL_PLANE", 0)
+    image = np.kron(np.random.default_rng(0).random((16, 16)) > 0.5, np.ones((32, 32))) * 0.9
+    model = train(image, MMT(n_iterations=3, output="classes", reduction=3))
+    sent = []
+    server = Server(SimpleNamespace(send=sent.append))
+    server.take(Serve(0, model, Copied(image), "YX"))
+    for place, exact in ((14, False), (14, True), (15, False)):
+        server.take(Look(0, place, exact))
+        server.answer()
+    server.rest()
+    assert [one.draft for one in sent] == [True, False, False]  # the tile of 14 is that of 15
+    labels = model.label_of()
+    assert_array_equal(labels[sent[1].values], model.predict(image)[200:300, 200:300])
+    assert (labels[sent[0].values] == labels[sent[1].values]).mean() > 0.9
+
+
 def test_a_draft_is_shown_until_the_labels_are_there(gray):
     asked = []
     order = Serve(0, train(gray, METHOD), None, "ZYX")

@@ -133,7 +133,7 @@ class LazyResults(QObject):
         values: NDArray[Any],
     ) -> None:
         self._results[number].shown.append((layer, planes))
-        planes.put(result.place, values)
+        planes.put(result.place, values, draft=result.draft)
         planes.show(result.plane, partial(self._want, number))  # a new layer looks at plane 0
 
     def outlive(self) -> None:
@@ -174,7 +174,8 @@ class LazyResults(QObject):
             self._process.ask(looked.order)
             self._told.add(number)
         looked.asked = place
-        self._process.ask(Look(number, place))
+        exact = any(isinstance(one, LazyTiles) and one.exact for _, one in looked.shown)
+        self._process.ask(Look(number, place, exact))
         for _, planes in looked.shown:
             if planes.wanted != place:
                 planes.wanted = None  # this look takes its place
@@ -206,7 +207,9 @@ class LazyResults(QObject):
 
     def _show_draft(self, answer: Seen, looked: _Looked) -> None:
         for layer, planes in looked.shown:
-            if isinstance(planes, LazyLabels) and planes.shows(answer.place):
+            if isinstance(planes, LazyTiledLabels) and looked.asked == answer.place:
+                looked.asked = None  # what it is exactly is asked for when all in view has a draft
+            if isinstance(planes, Labelled) and planes.shows(answer.place):
                 planes.put(answer.place, answer.values, draft=True)
                 layer.refresh(extent=False)
 
