@@ -1,6 +1,7 @@
 """What a lazy result knows: planes and tiles, asked for where one looks, as long as they fit."""
 
 from dataclasses import replace
+from queue import SimpleQueue
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.serving import Look, Serve, Server
 from napari_mmtseg._napari.sources import Copied
 from napari_mmtseg._napari.storing import Save, save_steps
+from napari_mmtseg._napari.worker import _save
 
 METHOD = KMeans(n_labels=2, smoothing_px=0.0)
 
@@ -175,6 +177,21 @@ def test_a_saved_model_that_has_the_merged_labels_goes_on_with_their_writing(tmp
     with pytest.raises(StopIteration):
         writing.send(True)
     assert [step.found for step in steps(kept)] == [True, False, False]
+
+
+def test_blocks_that_were_written_before_say_nothing_of_the_time_left(tmp_path):
+    labels = Copied(np.ones((5, 8, 8), np.uint8))
+    save = Save(str(tmp_path / "labels.zarr"), False, "ZYX", (5, 8, 8), {}, {}, labels=labels)
+    writing = save_steps(save, None)
+    next(writing)
+    next(writing)
+    with pytest.raises(StopIteration):
+        writing.send(True)
+    sent = []
+    out = SimpleNamespace(send=sent.append)
+    done = _save(save, SimpleQueue(), Server(out), out)
+    assert done.result.complete
+    assert [one.done for one in sent] == [3, 4, 5]
 
 
 def test_the_place_nearest_to_a_pixel_lies_in_its_plane():

@@ -152,7 +152,8 @@ def _save(save: Save, wishes: queue.SimpleQueue[Any], server: Server, out: Sende
     def tell(step: Written) -> None:
         nonlocal done, total
         done, total = step.done, step.total
-        out.send(Progress("writing", done, total, math.nan, 0))
+        if not step.found:  # else the time left would be told by blocks that took none
+            out.send(Progress("writing", done, total, math.nan, 0))
 
     path = _drive(save_steps(save, planes), tell, wishes, server)
     return Done(Saved(str(path), done == total), 0)
