@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg import MMT, KMeans, train
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.lazy_tiles import LazyTiles
+from napari_mmtseg._napari.looking import _read_anew
 from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.serving import Look, Serve, Server
 from napari_mmtseg._napari.sources import Copied
@@ -106,6 +108,16 @@ def test_all_tiles_in_view_have_a_draft_before_the_first_is_exact():
     assert (tiles.data[0][look] == 2).all()
     np.asarray(tiles.data[-1])
     assert asked[-1][1]  # from afar drafts of all would take longer than what they stand for
+
+
+def test_the_coarsest_level_of_a_plane_is_read_again_as_tiles_come(viewer):
+    tiles = LazyTiles((9000, 8000))
+    layer = Labels(tiles.data, multiscale=True)
+    viewer.add_layer(layer)
+    assert layer.data_level == len(tiles.data) - 1
+    tiles.put(27, np.ones((1024, 1024), np.int32))
+    _read_anew(layer)
+    assert np.asarray(layer._slice.image.raw).any()
 
 
 def test_a_place_much_smaller_than_its_tile_has_a_draft_until_it_is_asked_for_exactly(monkeypatch):

@@ -200,7 +200,7 @@ class LazyResults(QObject):
             assert values is not None
             planes.put(answer.place, values)
             if planes.shows(answer.place):
-                layer.refresh(extent=False)
+                _read_anew(layer)
         for _, planes in looked.shown:
             if not self._process.busy and looked.asked is None:
                 planes.ask_ahead()
@@ -211,7 +211,7 @@ class LazyResults(QObject):
                 looked.asked = None  # what it is exactly is asked for when all in view has a draft
             if isinstance(planes, Labelled) and planes.shows(answer.place):
                 planes.put(answer.place, answer.values, draft=True)
-                layer.refresh(extent=False)
+                _read_anew(layer)
 
     def _begin_anew(self) -> None:
         """Tell a new process what the one before was asked."""
@@ -258,6 +258,13 @@ class _Looked:
     shown: list[tuple[Labels | Image, LazyPlanes | LazyTiles]]
     asked: int | None = None
     """The place that the process was asked for last and has not answered."""
+
+
+def _read_anew(layer: Labels | Image) -> None:
+    """Read what is in view again; napari (0.9) would keep the coarsest level of a plane."""
+    if getattr(layer, "_level_materializer", None) is not None:
+        layer._level_materializer = None
+    layer.refresh(extent=False)
 
 
 def _window_of(one: QObject) -> QObject | None:
