@@ -107,6 +107,6 @@ def test_a_process_of_one_thread_labels_one_tile_at_a_time(n_threads, monkeypatc
     labeller = Labeller(train(image, KMeans()))
     labeller.tile_px = (16, 16)
     monkeypatch.setattr(Labeller, "find", find)
-    monkeypatch.setattr("napari_mmtseg.labeller.thread_count", lambda: n_threads)
+    monkeypatch.setattr("napari_mmtseg.engine.threads.thread_count", lambda: n_threads)
     assert len([*labeller.find_all(Frames(image, "YX"))]) == 16
     assert max(most) == n_threads

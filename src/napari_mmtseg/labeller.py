@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from napari_mmtseg import engine, memory
 from napari_mmtseg.arrays import Frames, Region, grid, grown, shared, within
 from napari_mmtseg.engine import Tile, Weights
-from napari_mmtseg.engine.threads import thread_count
+from napari_mmtseg.engine.threads import AT_ONCE, several
 from napari_mmtseg.finding import Known
 from napari_mmtseg.labels.specks import without_specks
 from napari_mmtseg.settings import Method
 
 _STRIP_VALUES = 2**18
 """So many scaled values stay in a processor's cache."""
-_AT_ONCE = 2
-"""So many tiles: one is in the parts that use all processors while the other is not. Where there is
-one thread, so is one tile."""
 _KEPT_BYTES = 2**29
 
 Clusters = NDArray[np.int16]
@@ -172,12 +169,11 @@ class Labeller:
         Some of the work on a tile cannot use several processors.
         """
         waiting: deque[Future[Found]] = deque()
-        at_once = min(_AT_ONCE, thread_count())
-        with ThreadPoolExecutor(at_once) as pool:
+        with several() as pool:
             try:
                 for index, tile in self.tiles(frames, first):
                     waiting.append(pool.submit(self.find, frames, index, tile, mask))
-                    if len(waiting) > at_once:
+                    if len(waiting) > AT_ONCE:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
@@ -223,6 +219,13 @@ class Labeller:
                     doubt[here] = found.uncertainty[there]
         return Found(index, region, clusters, doubt)
 
+    def glance(self, frames: Frames, index: int, region: Region, mask: Any = None) -> Clusters:
+        """Find about what `region` does, from a neighbourhood that may be smaller than a tile."""
+        wide = tuple(
+            slice(one.start // f * f, one.stop) for one, f in zip(region, self.factor, strict=True)
+        )
+        return Labeller.find(self, frames, index, wide, mask).clusters[within(region, wide)]
+
     def box(self, frames: Frames, box: Region, mask: Any = None) -> Clusters:
         """Find the clusters of any box of the labels, in their axes."""
         found = np.empty([one.stop - one.start for one in box], np.int16)
@@ -249,7 +252,7 @@ class Remembering(Labeller):
         draft: Callable[[Clusters], None] | None = None,
     ) -> Found:
         """Find the clusters of a tile; image and mask are the same in each call."""
-        key = (index, *(one.start for one in tile))
+        key = _key(index, tile)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -263,11 +266,20 @@ class Remembering(Labeller):
                 self._kept.popitem(last=False)
         return found
 
+    def remembers(self, frames: Frames, index: int, region: Region) -> bool:
+        """Tell whether all tiles that a region touches are kept."""
+        touched = grid(frames.frame_shape, self.tile_px, region)
+        return all(_key(index, tile) in self._kept for tile in touched)
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": OrderedDict(), "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state | {"_lock": threading.Lock()})
+
+
+def _key(index: int, tile: Region) -> tuple[int, ...]:
+    return (index, *(one.start for one in tile))
 
 
 def _bytes(found: Found) -> int:

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mmtseg import memory
 from napari_mmtseg.arrays import Frames, Region
+from napari_mmtseg.engine.threads import several
 from napari_mmtseg.labeller import Labeller, Trained
 from napari_mmtseg.labels.seeking import Sought, View, about, nothing_sought, seek
 from napari_mmtseg.spacing import relative
@@ -47,10 +49,13 @@ def survey(
     most = _SURVEYED_VOTES // share
     if area > most:
         tiles = list(_spread(tiles, labeller.factor, most))
-    sizes = np.zeros(len(model.sizes), np.int64)
-    for frames, index, tile in tiles:
-        clusters = labeller.find(frames, index, tile, mask).clusters
-        sizes += np.bincount(clusters[clusters >= 0], minlength=len(sizes))
+
+    def count(tile: tuple[Frames, int, Region]) -> NDArray[np.int64]:
+        clusters = labeller.find(*tile, mask).clusters
+        return np.bincount(clusters[clusters >= 0], minlength=len(model.sizes))
+
+    with memory.kept(), several() as pool:
+        sizes: NDArray[np.int64] = np.sum([*pool.map(count, tiles)], axis=0, dtype=np.int64)
     return sizes
 
 

@@ -1,18 +1,23 @@
 """What a lazy result knows: planes and tiles, asked for where one looks, as long as they fit."""
 
 from dataclasses import replace
+from queue import SimpleQueue
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg import KMeans, train
+from napari_mmtseg import MMT, KMeans, train
 from napari_mmtseg._napari.lazy_labels import KnownPlanes, LazyLabels
 from napari_mmtseg._napari.lazy_tiles import LazyTiles
+from napari_mmtseg._napari.looking import _read_anew
 from napari_mmtseg._napari.places import Places
-from napari_mmtseg._napari.serving import Serve
+from napari_mmtseg._napari.serving import Look, Serve, Server
 from napari_mmtseg._napari.sources import Copied
 from napari_mmtseg._napari.storing import Save, save_steps
+from napari_mmtseg._napari.worker import _save
 
 METHOD = KMeans(n_labels=2, smoothing_px=0.0)
 
@@ -85,6 +90,55 @@ def test_tiles_are_asked_for_from_the_middle_of_the_view_on_and_seen_from_afar(m
     assert len(asked) == before
 
 
+def test_all_tiles_in_view_have_a_draft_before_the_first_is_exact():
+    tiles = LazyTiles((9000, 8000))
+    asked = []
+    tiles.show(0, lambda place: asked.append((place, tiles.exact)))
+    look = np.s_[2000:4000, 1100:1900]  # of three tiles
+    draft, exact = (np.full((1024, 1024), value, np.int32) for value in (1, 2))
+    for _ in range(3):
+        tiles.data[0][look]
+        tiles.put(asked[-1][0], draft, draft=True)
+    assert (tiles.data[0][look] == 1).all()
+    for _ in range(3):
+        tiles.put(asked[-1][0], exact)
+        assert tiles.wanted is None
+        tiles.data[0][look]
+    assert asked == [(place, exact) for exact in (False, True) for place in (17, 25, 9)]
+    assert (tiles.data[0][look] == 2).all()
+    np.asarray(tiles.data[-1])
+    assert asked[-1][1]  # from afar drafts of all would take longer than what they stand for
+
+
+def test_the_coarsest_level_of_a_plane_is_read_again_as_tiles_come(viewer):
+    tiles = LazyTiles((9000, 8000))
+    layer = Labels(tiles.data, multiscale=True)
+    viewer.add_layer(layer)
+    assert layer.data_level == len(tiles.data) - 1
+    tiles.put(27, np.ones((1024, 1024), np.int32))
+    _read_anew(layer)
+    assert np.asarray(layer._slice.image.raw).any()
+
+
+def test_a_place_much_smaller_than_its_tile_has_a_draft_until_it_is_asked_for_exactly(monkeypatch):
+    monkeypatch.setattr("napari_mmtseg._napari.places._LARGEST_PLANE", 0)
+    monkeypatch.setattr("napari_mmtseg._napari.places.SIDE_PX", 100)
+    monkeypatch.setattr("napari_mmtseg._napari.serving._SMALL_PLANE", 0)
+    image = np.kron(np.random.default_rng(0).random((16, 16)) > 0.5, np.ones((32, 32))) * 0.9
+    model = train(image, MMT(n_iterations=3, output="classes", reduction=3))
+    sent = []
+    server = Server(SimpleNamespace(send=sent.append))
+    server.take(Serve(0, model, Copied(image), "YX"))
+    for place, exact in ((14, False), (14, True), (15, False)):
+        server.take(Look(0, place, exact))
+        server.answer()
+    server.rest()
+    assert [one.draft for one in sent] == [True, False, False]  # the tile of 14 is that of 15
+    labels = model.label_of()
+    assert_array_equal(labels[sent[1].values], model.predict(image)[200:300, 200:300])
+    assert (labels[sent[0].values] == labels[sent[1].values]).mean() > 0.9
+
+
 def test_a_draft_is_shown_until_the_labels_are_there(gray):
     asked = []
     order = Serve(0, train(gray, METHOD), None, "ZYX")
@@ -92,15 +146,30 @@ def test_a_draft_is_shown_until_the_labels_are_there(gray):
     labels.show(4, asked.append)
     labels[4]
     labels.put(4, np.zeros(gray.shape, np.int16), draft=True)
-    assert labels.is_draft(4)
+    assert not labels.knows(4)
     assert labels[4].all()
     labels[5]
     labels[4]
     assert asked == [4, 5, 4]  # what was but a draft is asked for again
     labels.put(4, np.ones(gray.shape, np.int16))
     labels[4]
-    assert not labels.is_draft(4)
+    assert labels.knows(4)
     assert asked == [4, 5, 4]
+
+
+@pytest.mark.parametrize(("soon", "drafts"), [(0.0, [True, True]), (1e9, [True, False])])
+def test_a_draft_is_sent_unless_the_last_look_was_quick(gray, monkeypatch, soon, drafts):
+    monkeypatch.setattr("napari_mmtseg._napari.serving._SOON_SECONDS", soon)
+    sent = []
+    server = Server(SimpleNamespace(send=sent.append))
+    model = train(gray, MMT(n_iterations=3, output="classes"))
+    server.take(Serve(0, model, Copied(np.stack([gray] * 2)), "ZYX"))
+    for plane in range(2):
+        server.take(Look(0, plane))
+        server.answer()
+    server.rest()
+    assert [one.place for one in sent if not one.draft] == [0, 1]
+    assert [any(one.draft for one in sent if one.place == plane) for plane in range(2)] == drafts
 
 
 def test_a_saved_model_that_has_the_merged_labels_goes_on_with_their_writing(tmp_path, gray):
@@ -120,6 +189,21 @@ def test_a_saved_model_that_has_the_merged_labels_goes_on_with_their_writing(tmp
     with pytest.raises(StopIteration):
         writing.send(True)
     assert [step.found for step in steps(kept)] == [True, False, False]
+
+
+def test_blocks_that_were_written_before_say_nothing_of_the_time_left(tmp_path):
+    labels = Copied(np.ones((5, 8, 8), np.uint8))
+    save = Save(str(tmp_path / "labels.zarr"), False, "ZYX", (5, 8, 8), {}, {}, labels=labels)
+    writing = save_steps(save, None)
+    next(writing)
+    next(writing)
+    with pytest.raises(StopIteration):
+        writing.send(True)
+    sent = []
+    out = SimpleNamespace(send=sent.append)
+    done = _save(save, SimpleQueue(), Server(out), out)
+    assert done.result.complete
+    assert [one.done for one in sent] == [3, 4, 5]
 
 
 def test_the_place_nearest_to_a_pixel_lies_in_its_plane():

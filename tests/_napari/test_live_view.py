@@ -9,7 +9,6 @@ import pytest
 from napari_mmtseg._napari.live_view import LiveView
 from napari_mmtseg._napari.messages import Preview
 
-
 # Which objects draw a layer is nobody's business but napari's, and there is no public word for it.
 pytestmark = pytest.mark.filterwarnings("ignore:Private attribute access:FutureWarning")
 

@@ -13,6 +13,7 @@ from napari_mmtseg._napari.messages import Done, Failed, Job, Preview, Progress
 from napari_mmtseg._napari.numbers import alike
 from napari_mmtseg._napari.process import TrainingProcess
 from napari_mmtseg._napari.sources import Copied, Lazy, take
+from napari_mmtseg._napari.storing import Save
 from napari_mmtseg.methods import MMT, KMeans
 
 SECONDS = 120_000  # of patience, in milliseconds: the process imports torch first
@@ -143,6 +144,25 @@ def test_a_process_that_cannot_be_started_is_said(process, qtbot, monkeypatch, t
         process.start(QUICK)
         assert "cannot be started" in end_of(process, qtbot).text
     succeeds(process, qtbot)
+
+
+def test_a_writing_that_is_killed_says_how_to_go_on(process, qtbot, tmp_path):
+    many = Copied(np.zeros((4000, 48, 64), np.uint8))
+    place = str(tmp_path / "labels.zarr")
+    save = Save(place, False, "ZYX", (4000, 48, 64), {}, {}, labels=many)
+    said = []
+    process.said.connect(said.append)
+    process.start(save)
+    qtbot.waitUntil(lambda: any(isinstance(one, Progress) for one in said), timeout=SECONDS)
+    process._child.process.kill()
+    qtbot.waitUntil(lambda: not process.busy, timeout=SECONDS)
+    assert isinstance(said[-1], Failed)
+    assert "Save again under that name" in said[-1].text
+    assert "smaller crop" not in said[-1].text
+    process.start(LONG)
+    process._child.process.kill()
+    qtbot.waitUntil(lambda: not process.busy, timeout=SECONDS)
+    assert "smaller crop" in said[-1].text
 
 
 def test_kills_at_random_moments_end_the_job_and_the_next_one_runs(process, qtbot):

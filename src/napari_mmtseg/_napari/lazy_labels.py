@@ -134,9 +134,9 @@ class LazyPlanes(KnownPlanes):
         if self.wanted == plane:
             self.wanted = None
 
-    def is_draft(self, plane: int) -> bool:
-        """Tell whether a plane will look otherwise in a moment."""
-        return plane in self._drafts
+    def knows(self, plane: int) -> bool:
+        """Tell whether a plane is here, and is no draft."""
+        return plane in self._known and plane not in self._drafts
 
     def lack(self, plane: int) -> None:
         """Note that a plane cannot be had; it is asked for when another was in view meanwhile."""
@@ -152,7 +152,7 @@ class LazyPlanes(KnownPlanes):
             plane = self.in_view + steps * self._step
             if not 0 <= plane < self._count:
                 return
-            if plane not in self._known or plane in self._drafts:
+            if not self.knows(plane):
                 self._request(plane)
                 return
 
@@ -162,8 +162,7 @@ class LazyPlanes(KnownPlanes):
             self._step = step if abs(step) in self._strides else 0  # a jump has no direction
             self._lacking = None
         super()._look_at(plane)
-        unknown = plane not in self._known or plane in self._drafts
-        if unknown and plane not in (self.wanted, self._lacking):
+        if not self.knows(plane) and plane not in (self.wanted, self._lacking):
             self._request(plane)
 
     def _request(self, plane: int) -> None:

@@ -20,6 +20,8 @@ _KEPT_BYTES = 2**28
 _OVERVIEW = 4
 """Every fourth row and column of a tile is kept longer than the tile itself."""
 _COARSEST_PX = 2048
+_FEW = 12
+"""From so near that no more tiles are missing, drafts of all come before the first is exact."""
 
 
 class LazyTiles:
@@ -41,6 +43,8 @@ class LazyTiles:
         The levels, for a layer: 0 where nothing is known yet. Reading them computes nothing.
     wanted : int or None
         The place (see `Places`) that was asked for last and is not here yet.
+    exact : bool
+        Whether a draft of it would not do.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: Any = np.int32) -> None:
@@ -52,7 +56,9 @@ class LazyTiles:
         self._ask: Callable[[int], None] | None = None
         self._lacking: set[int] = set()
         self._plane: int | None = None
+        self._drafts: set[int] = set()
         self.wanted: int | None = None
+        self.exact = False
         step = 1
         self.data = [Level(self, step)]
         while max(shape[-2:]) > step * _COARSEST_PX and step < SIDE_PX:
@@ -67,11 +73,15 @@ class LazyTiles:
         """Tell whether a place is in the plane in view."""
         return self._places.box(place)[0] == self._plane
 
-    def put(self, place: int, values: NDArray[Any]) -> None:
-        """Take a tile."""
+    def put(self, place: int, values: NDArray[Any], *, draft: bool = False) -> None:
+        """Take a tile, or about what it looks like."""
         with self._lock:
             self._fine.put(place, values)
-            self._coarse.put(place, values[::_OVERVIEW, ::_OVERVIEW].copy())
+            if draft:
+                self._drafts.add(place)
+            else:
+                self._drafts.discard(place)
+                self._coarse.put(place, values[::_OVERVIEW, ::_OVERVIEW].copy())
         if self.wanted == place:
             self.wanted = None
 
@@ -114,6 +124,8 @@ class LazyTiles:
         # The small picture of the layer is read after what is in view, and must not come first.
         free = self.wanted is None or step < self.data[-1].step
         if ask and free and missing and self.wanted not in missing:
+            missing.sort(key=self._drafts.__contains__)
+            self.exact = missing[0] in self._drafts or len(missing) > _FEW
             self._request(missing[0])
         return found
 
@@ -121,7 +133,7 @@ class LazyTiles:
         """Return a tile by every so many rows and columns, and whether that is all of it."""
         values = self._fine.get(place)
         if values is not None:
-            return values[::step, ::step], True
+            return values[::step, ::step], place not in self._drafts
         values = self._coarse.get(place)
         if values is None:
             return None, False

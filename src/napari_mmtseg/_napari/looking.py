@@ -133,7 +133,7 @@ class LazyResults(QObject):
         values: NDArray[Any],
     ) -> None:
         self._results[number].shown.append((layer, planes))
-        planes.put(result.place, values)
+        planes.put(result.place, values, draft=result.draft)
         planes.show(result.plane, partial(self._want, number))  # a new layer looks at plane 0
 
     def outlive(self) -> None:
@@ -174,7 +174,8 @@ class LazyResults(QObject):
             self._process.ask(looked.order)
             self._told.add(number)
         looked.asked = place
-        self._process.ask(Look(number, place))
+        exact = any(isinstance(one, LazyTiles) and one.exact for _, one in looked.shown)
+        self._process.ask(Look(number, place, exact))
         for _, planes in looked.shown:
             if planes.wanted != place:
                 planes.wanted = None  # this look takes its place
@@ -199,16 +200,18 @@ class LazyResults(QObject):
             assert values is not None
             planes.put(answer.place, values)
             if planes.shows(answer.place):
-                layer.refresh(extent=False)
+                _read_anew(layer)
         for _, planes in looked.shown:
             if not self._process.busy and looked.asked is None:
                 planes.ask_ahead()
 
     def _show_draft(self, answer: Seen, looked: _Looked) -> None:
         for layer, planes in looked.shown:
-            if isinstance(planes, LazyLabels) and planes.shows(answer.place):
+            if isinstance(planes, LazyTiledLabels) and looked.asked == answer.place:
+                looked.asked = None  # what it is exactly is asked for when all in view has a draft
+            if isinstance(planes, Labelled) and planes.shows(answer.place):
                 planes.put(answer.place, answer.values, draft=True)
-                layer.refresh(extent=False)
+                _read_anew(layer)
 
     def _begin_anew(self) -> None:
         """Tell a new process what the one before was asked."""
@@ -255,6 +258,13 @@ class _Looked:
     shown: list[tuple[Labels | Image, LazyPlanes | LazyTiles]]
     asked: int | None = None
     """The place that the process was asked for last and has not answered."""
+
+
+def _read_anew(layer: Labels | Image) -> None:
+    """Read what is in view again; napari (0.9) would keep the coarsest level of a plane."""
+    if getattr(layer, "_level_materializer", None) is not None:
+        layer._level_materializer = None
+    layer.refresh(extent=False)
 
 
 def _window_of(one: QObject) -> QObject | None:

@@ -111,6 +111,8 @@ class Lazily(NamedTuple):
     """Of its labels, if it is wanted."""
     areas: TiledPieces | None = None
     """All areas, if the model's output is these."""
+    draft: bool = False
+    """Whether the clusters are to be asked for again, as of `Seen`."""
 
 
 class Shown(NamedTuple):

@@ -30,6 +30,7 @@ _PATIENCE_SECONDS = 5  # for threads whose pipes are shut, before they are left 
 _SPARED = (
     "Your layers are untouched; a larger working reduction or a smaller crop needs less memory"
 )
+_KEPT = "Save again under that name to go on; what is written is kept"
 
 
 class TrainingProcess(QObject):
@@ -55,6 +56,7 @@ class TrainingProcess(QObject):
         super().__init__(parent)
         self._child: _Child | None = None
         self._busy = False
+        self._spared = _SPARED
         self._heard.connect(self._pass_on)
         # Ends the child when this object goes, in whichever way: deleted, collected, at exit.
         self._open: list[_Child] = []
@@ -79,6 +81,7 @@ class TrainingProcess(QObject):
         """Begin a job."""
         self.warm_up()
         self._busy = True
+        self._spared = _KEPT if isinstance(job, Save) else _SPARED
         if self._child is None:
             reason = "The training process cannot be started"
             self._heard.emit(None, Failed(f"{reason}; perhaps the computer is out of memory", ""))
@@ -109,7 +112,8 @@ class TrainingProcess(QObject):
         if isinstance(message, _Ended):
             self._child = None
             self._open.clear()
-            message = Failed(message.text, "")
+            spared = self._spared if self._busy else _SPARED
+            message = Failed(f"{message.text} {spared}", "")
             if self._busy:
                 self.ended.emit(message.text)
         if isinstance(message, Seen | Unseen):
@@ -204,7 +208,7 @@ class _Child:
         for thread in talks:
             thread.join(_PATIENCE_SECONDS)
         fault = self._fault or f"ended unexpectedly (code {code}), perhaps because memory ran out"
-        self._tell(_Ended(f"The training process {fault}. {_SPARED}"))
+        self._tell(_Ended(f"The training process {fault}."))
         if not any(thread.is_alive() for thread in talks):
             for pipe in self._pipes:
                 with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -25,6 +26,10 @@ from napari_mmtseg.model import Model
 
 _SMALL_PLANE = 2**22
 _PATIENCE_SECONDS = 3.0
+_MANY = 4
+"""Tiles so many times as large as a place are worth a draft of the place."""
+_SOON_SECONDS = 0.75
+"""Who gets the result within this time needs no draft, whose drawing would hold up the result."""
 
 
 class Serve(NamedTuple):
@@ -59,6 +64,8 @@ class Look(NamedTuple):
     number: int
     place: int
     """As `Places` counts them."""
+    exact: bool = False
+    """Whether a draft would not do, where the labels themselves take long."""
 
 
 class Forget(NamedTuple):
@@ -75,7 +82,8 @@ class Seen(NamedTuple):
     values: NDArray[np.integer]
     uncertainty: NDArray[np.float32] | None = None
     draft: bool = False
-    """Whether the clusters are as they are before refining, and others follow in a moment."""
+    """Whether others take their place: those of a small plane follow in a moment, those of a place
+    in a large one are to be asked for."""
 
 
 class Unseen(NamedTuple):
@@ -130,6 +138,20 @@ class Planes:
     def small(self) -> bool:
         """Whether sending what is in view twice takes no time."""
         return math.prod(self._planes.frame_shape) <= _SMALL_PLANE
+
+    def is_far(self, place: int) -> bool:
+        """Tell whether a place needs a tile many times its size that is not known yet."""
+        if self._uncertain or not self._of_clusters or not isinstance(self.labeller, Remembering):
+            return False
+        index, region = self.frames.tile_of(self._box(place))
+        wide = math.prod(self.labeller.tile_px) >= _MANY * self.places.size(place)
+        return wide and not self.labeller.remembers(self.frames, index, region)
+
+    def glance(self, place: int) -> Clusters:
+        """Find about what the clusters of a place are, (Y, X), from its neighbourhood."""
+        index, region = self.frames.tile_of(self._box(place))
+        found = self.labeller.glance(self.frames, index, region, self.mask)
+        return found.reshape(found.shape[-2:])
 
     @property
     def areas(self) -> Areas | None:
@@ -210,6 +232,7 @@ class Server:
         self._orders: dict[int, Serve] = {}
         self._open: dict[int, Planes] = {}
         self._looks: dict[int, Look] = {}
+        self._seconds: dict[int, float] = {}
         self._memory = ExitStack()
         self.patience: float | None = None
         """After so many seconds without a wish it should rest; never if None."""
@@ -219,7 +242,7 @@ class Server:
         if isinstance(wish, Look):
             self._looks[wish.number] = wish
         elif isinstance(wish, Serve | Forget):
-            for known in (self._orders, self._open, self._looks):
+            for known in (self._orders, self._open, self._looks, self._seconds):
                 known.pop(wish.number, None)
             if isinstance(wish, Serve):
                 self._orders[wish.number] = wish
@@ -235,8 +258,14 @@ class Server:
                 continue
             try:
                 planes = self.planes(self._orders[number])
-                draft = partial(self._send_draft, look) if planes.small else None
-                self._out.send(Seen(number, look.place, *planes.result(look.place, draft)))
+                if not look.exact and planes.is_far(look.place):
+                    draft = planes.glance(look.place)
+                    self._out.send(Seen(number, look.place, draft, draft=True))
+                    continue
+                start = time.perf_counter()
+                early = partial(self._come_to_draft, look, planes)
+                self._out.send(Seen(number, look.place, *planes.result(look.place, early)))
+                self._seconds[number] = time.perf_counter() - start
             except _InterruptedError:
                 self._looks.setdefault(number, look)  # the wish may be another look
                 return
@@ -248,8 +277,10 @@ class Server:
         self._memory.close()
         self.patience = None
 
-    def _send_draft(self, look: Look, clusters: Clusters) -> None:
-        self._out.send(Seen(look.number, look.place, clusters, draft=True))
+    def _come_to_draft(self, look: Look, planes: Planes, clusters: Clusters) -> None:
+        """Send a draft if the last look took long, and give up the look for another wish."""
+        if planes.small and self._seconds.get(look.number, math.inf) > _SOON_SECONDS:
+            self._out.send(Seen(look.number, look.place, clusters, draft=True))
         if self._waiting():
             raise _InterruptedError
 

@@ -137,7 +137,10 @@ def _do(job: Job, wishes: queue.SimpleQueue[Any], server: Server, out: Sender) -
         plane = look.plane_of(planes)
         areas = None if planes.areas is None else planes.areas.pieces
         place = planes.places.at(plane, look.pixel)
-        return Done(Lazily(result.model, plane, place, *planes.result(place), areas), 0)
+        draft = planes.is_far(place)
+        values, uncertainty = (planes.glance(place), None) if draft else planes.result(place)
+        found = Lazily(result.model, plane, place, values, uncertainty, areas, draft)
+        return Done(found, 0)
     labels = result.labels()
     return Done(result, 0, Shown(labels, *counted(labels)))
 
@@ -149,7 +152,8 @@ def _save(save: Save, wishes: queue.SimpleQueue[Any], server: Server, out: Sende
     def tell(step: Written) -> None:
         nonlocal done, total
         done, total = step.done, step.total
-        out.send(Progress("writing", done, total, math.nan, 0))
+        if not step.found:  # else the time left would be told by blocks that took none
+            out.send(Progress("writing", done, total, math.nan, 0))
 
     path = _drive(save_steps(save, planes), tell, wishes, server)
     return Done(Saved(str(path), done == total), 0)

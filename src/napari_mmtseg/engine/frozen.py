@@ -138,7 +138,7 @@ def predictor(weights: Weights, method: NetworkMethod) -> Predictor:
         pixels: Tensor, tile: Tile, grid: tuple[int, ...]
     ) -> tuple[Iterator[Tensor], Tensor]:
         seen = with_margin(pixels, networks[0].margin)
-        return (shares(one, seen, clusters, grid) for one in networks), pixels[0]
+        return shares(networks, seen, clusters, grid), pixels[0]
 
     def smaller(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return pooled_grid(torch.from_numpy(pixels), factor).numpy()

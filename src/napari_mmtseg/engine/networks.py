@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from napari_mmtseg.engine.features import Features
 from napari_mmtseg.engine.refine.windows import pooled_grid
+from napari_mmtseg.engine.threads import several
 from napari_mmtseg.methods import NetworkMethod
 
 N = TypeVar("N", bound=nn.Module)
@@ -190,37 +191,54 @@ def winners(responses: Tensor) -> Tensor:
     return responses.max(1).indices
 
 
-@torch.no_grad()
-def shares(network: AnyNetwork, pixels: Tensor, channels: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Return the probabilities of some channels, a strip at a time: that stays in the cache.
+def shares(
+    networks: Sequence[AnyNetwork], pixels: Tensor, channels: Tensor, grid: tuple[int, ...]
+) -> Iterator[Tensor]:
+    """Give the probabilities of some channels by each network, a strip at a time.
+
+    A strip stays in the cache, and each processor takes the next one when it is free.
 
     Parameters
     ----------
-    network : Network
+    networks : sequence of Network
+        Of one margin m.
     pixels : (1, C, *spatial + 2 m) tensor
-        With the network's margin m.
     channels : (K,) tensor of int64
     grid : tuple of int
         By what the probabilities are reduced along each axis.
 
-    Returns
-    -------
+    Yields
+    ------
     (K, *spatial / grid) tensor
     """
-    margin = network.margin
+    margin = networks[0].margin
     shape = [n - 2 * margin for n in pixels.shape[2:]]
     rows = shape[0]
     if margin:  # otherwise a strip's border would be padded as the tile's is
         rows = max(_STRIP_PIXELS // math.prod(shape[1:]), min(_STRIP_MARGINS * margin, _STRIP_ROWS))
         rows = -(-rows // grid[0]) * grid[0]
-    found = pixels.new_empty(
-        len(channels), *(-(-n // by) for n, by in zip(shape, grid, strict=True))
-    )
-    for top in range(0, shape[0], rows):
+
+    @torch.no_grad()
+    def fill(network: AnyNetwork, found: Tensor, top: int) -> None:
         strip = pixels[:, :, top : top + rows + 2 * margin]
         small = pooled_grid(network(strip).softmax(1)[0], grid)[channels]
         found[:, top // grid[0] : top // grid[0] + small.shape[1]] = small
-    return found
+
+    with several() as pool:
+        filled = []
+        for network in networks:
+            found = pixels.new_empty(
+                len(channels), *(-(-n // by) for n, by in zip(shape, grid, strict=True))
+            )
+            strips = [pool.submit(fill, network, found, top) for top in range(0, shape[0], rows)]
+            filled.append((found, strips))
+        try:
+            for found, strips in filled:
+                for strip in strips:
+                    strip.result()
+                yield found
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def build(

@@ -65,9 +65,11 @@ def _specks(
     pieces = label(np.where(core | (clusters < 0), -1, clusters), background=-1, connectivity=1)
     small = np.bincount(pieces.ravel()) < least
     small[0] = False
+    beside = np.zeros(clusters.shape, np.bool_)  # of a core, and so of its piece
     for one, other in neighbours(clusters.ndim):
-        small[pieces[one][core[other]]] = False
-        small[pieces[other][core[one]]] = False
+        beside[one] |= core[other]
+        beside[other] |= core[one]
+    small[pieces[beside]] = False
     return pieces.astype(np.int32, copy=False), small
 
 

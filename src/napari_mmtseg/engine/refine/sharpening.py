@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_mmtseg.engine.refine.windows import box_mean, enlarged_rows, pooled_grid
+from napari_mmtseg.engine.threads import several
 
 _RARE = 0.02
 _TRUST = 0.1
@@ -148,10 +149,15 @@ def _round(
     found = torch.empty_like(probabilities)
     rows = _STRIP_PIXELS // math.prod(pixels.shape[2:]) // coarse[0] * coarse[0]
     rows = max(rows, 8 * coarse[0])
-    for top in range(0, pixels.shape[1], rows):
+
+    @torch.no_grad()
+    def compete(top: int) -> None:
         strip = slice(top, min(top + rows, pixels.shape[1]))
         wide = enlarged_rows(coarser, coarse, tuple(pixels.shape[1:]), strip)
         found[:, strip] = _competed(probabilities[:, strip], pixels[:, strip], wide, least_contrast)
+
+    with several() as pool:
+        list(pool.map(compete, range(0, pixels.shape[1], rows)))
     return found
 
 
