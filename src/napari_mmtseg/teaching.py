@@ -20,15 +20,12 @@ from napari_mmtseg.methods.learning import LearningMethod
 from napari_mmtseg.reading import check_classes
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
+from napari_mmtseg.sharpness import suits_labels, suits_strokes
 
 _EXAMPLES = 8192
 _OTHERS = 16_384
 _UNLABELLED_TILES = 4
 """Of images without labels, from which the teachers teach."""
-_SHARPENED_TILES = 4
-"""In which it is tried whether sharper borders suit the classes."""
-_MOST_CHANGED = 0.5
-"""Share of the smallest class."""
 _MOST_CLASSES = 512
 _HELD_PX = 16
 """Side of the blocks that are held out: neighbouring pixels would tell one another's class."""
@@ -129,6 +126,8 @@ def lesson_steps(
         start["spread"] = rows.others.std(0).clip(1e-5) * _emphasis(n_features, pupil.n_channels)
     start |= _widened(start, len(names), STUDENTS)
     learning = ~rows.held
+    every = np.concatenate([start["example_classes"], classes[learning]])
+    counts = np.bincount(every, minlength=len(names))
     examples, example_classes = _remembered(start, rows.painted[learning], classes[learning])
     _check_told(examples, example_classes, what)
     start |= {"examples": examples, "example_classes": example_classes}
@@ -138,6 +137,7 @@ def lesson_steps(
         example_classes,
         _standard(start, rows.others),
         perturbed=_is_perturbed(method, what),
+        counts=counts if what == "labels" else None,
     )
     n_steps = method.n_iterations if known is None else -(-method.n_iterations // 2)
     weights: Weights = start
@@ -148,38 +148,14 @@ def lesson_steps(
         step = Step("training", taken.steps, n_steps, taken.losses, (len(names),), learned, score)
         if (yield step):
             break
-    if method.sharpening_px and what == "scribbles":  # labels tell where borders are
+    if method.sharpening_px:
+        how, suits = (1, suits_strokes) if what == "scribbles" else (2, suits_labels)
+        sharp = _Seen(method, pupil.scaling, {**weights, "sharp": np.array(how)})
         shown = [*_places(labeller, images, sides)]
-        sharp = _sharpens(method, pupil.scaling, weights, shown, names)
-        weights = {**weights, "sharp": np.array(int(sharp))}
+        if not suits(Labeller(cast(Any, sharp)), shown, names):
+            how = 0
+        weights = {**weights, "sharp": np.array(how)}
     return _learned(weights, rows, names)
-
-
-def _sharpens(
-    method: Taught,
-    scaling: Scaling,
-    weights: Weights,
-    painted: Sequence[tuple[Frames, int, Region, NDArray[Any]]],
-    names: NDArray[np.int64],
-) -> bool:
-    """Tell whether borders are to be sharpened.
-
-    That suits classes that differ in intensity, and takes classes of texture apart: then it makes
-    painted pixels wrong, or much of the smallest class another one.
-    """
-    labeller = Labeller(cast(Any, _Seen(method, scaling, {**weights, "sharp": np.array(1)})))
-    gained = changed = 0
-    sizes = np.zeros(len(names), np.int64)
-    for frames, index, tile, strokes in painted[:: -(-len(painted) // _SHARPENED_TILES)]:
-        drafts: list[NDArray[np.int16]] = []
-        after = labeller.find(frames, index, tile, draft=drafts.append).clusters
-        before = drafts[0]  # of one student, which is as good here
-        here = (strokes > 0) & (before >= 0)
-        gained += int((names[after[here]] == strokes[here]).sum())
-        gained -= int((names[before[here]] == strokes[here]).sum())
-        changed += int((after != before).sum())
-        sizes += np.bincount(before[before >= 0], minlength=len(names))
-    return gained >= 0 and changed < _MOST_CHANGED * sizes.min()
 
 
 class _Seen(NamedTuple):

@@ -15,12 +15,17 @@ from torch.nn import functional
 
 from napari_mmtseg.engine import Array, Predictor, Tile, Weights, voting
 from napari_mmtseg.engine.features import Features
+from napari_mmtseg.engine.refine.sharpening import TRUST
 from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.engine.students import LAYERS, STUDENTS
 from napari_mmtseg.methods.teaching import Taught
 
 _SCALES = {2: {"n_scales": 4, "n_steps": 4}, 3: {"n_scales": 2, "n_steps": 2}}
 """In a volume a wide view would cost many times what the tile does."""
+_WIDER, _TRUST = 4, 1.0
+"""After labels, which are to serve other images, sharpening sees so much farther, and trusts the
+students so far: their borders are better than after strokes."""
+_WIDEST_PX = 256
 _KEPT_BYTES = 2**28
 _kept: OrderedDict[bytes, Tensor] = OrderedDict()
 _lock = threading.Lock()
@@ -70,7 +75,7 @@ def arrays(method: Taught, is_rgb: bool) -> dict[str, Array]:
         "spread": Array("F32", None, 1e-7, 1e7),
         "examples": Array("F32", None),
         "example_classes": Array("I64", None, 0, 511),
-        "sharp": Array("I64", (), 0, 1),
+        "sharp": Array("I64", (), 0, 2),  # 1 after strokes, 2 after labels
         **{student: Array("F32", None) for student in STUDENTS},
     }
 
@@ -108,6 +113,8 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
     n_channels = width // bank(1, n_axes).width
     _check_fit(weights, width, n_channels, n_axes)
     n_classes = len(weights[STUDENTS[0] + "out.bias"])
+    sharp = int(weights["sharp"])
+    radius = (0, method.sharpening_px, min(_WIDEST_PX, _WIDER * method.sharpening_px))[sharp]
 
     def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         rows = described(pixels[0].cpu().numpy())
@@ -128,7 +135,8 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
         reduce=lambda pixels: pixels,
         groups=torch.arange(n_classes),
         least_contrast=0.0,
-        method=method if weights["sharp"] else replace(method, sharpening_px=0),
+        trust=_TRUST if sharp == 2 else TRUST,
+        method=replace(method, sharpening_px=radius),
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
