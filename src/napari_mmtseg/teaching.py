@@ -20,12 +20,15 @@ from napari_mmtseg.methods.learning import LearningMethod
 from napari_mmtseg.reading import check_classes
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
-from napari_mmtseg.sharpness import suits_labels, suits_strokes
 
 _EXAMPLES = 8192
 _OTHERS = 16_384
 _UNLABELLED_TILES = 4
 """Of images without labels, from which the teachers teach."""
+_SHARPENED_TILES = 4
+"""In which it is tried whether sharper borders suit the classes."""
+_MOST_CHANGED = 0.5
+"""Share of the smallest class."""
 _MOST_CLASSES = 512
 _HELD_PX = 16
 """Side of the blocks that are held out: neighbouring pixels would tell one another's class."""
@@ -148,14 +151,38 @@ def lesson_steps(
         step = Step("training", taken.steps, n_steps, taken.losses, (len(names),), learned, score)
         if (yield step):
             break
-    if method.sharpening_px:
-        how, suits = (1, suits_strokes) if what == "scribbles" else (2, suits_labels)
-        sharp = _Seen(method, pupil.scaling, {**weights, "sharp": np.array(how)})
+    if method.sharpening_px and what == "scribbles":  # labels tell where borders are
         shown = [*_places(labeller, images, sides)]
-        if not suits(Labeller(cast(Any, sharp)), shown, names):
-            how = 0
-        weights = {**weights, "sharp": np.array(how)}
+        sharp = _sharpens(method, pupil.scaling, weights, shown, names)
+        weights = {**weights, "sharp": np.array(int(sharp))}
     return _learned(weights, rows, names)
+
+
+def _sharpens(
+    method: Taught,
+    scaling: Scaling,
+    weights: Weights,
+    painted: Sequence[tuple[Frames, int, Region, NDArray[Any]]],
+    names: NDArray[np.int64],
+) -> bool:
+    """Tell whether borders are to be sharpened.
+
+    That suits classes that differ in intensity, and takes classes of texture apart: then it makes
+    painted pixels wrong, or much of the smallest class another one.
+    """
+    labeller = Labeller(cast(Any, _Seen(method, scaling, {**weights, "sharp": np.array(1)})))
+    gained = changed = 0
+    sizes = np.zeros(len(names), np.int64)
+    for frames, index, tile, strokes in painted[:: -(-len(painted) // _SHARPENED_TILES)]:
+        drafts: list[NDArray[np.int16]] = []
+        after = labeller.find(frames, index, tile, draft=drafts.append).clusters
+        before = drafts[0]  # of one student, which is as good here
+        here = (strokes > 0) & (before >= 0)
+        gained += int((names[after[here]] == strokes[here]).sum())
+        gained -= int((names[before[here]] == strokes[here]).sum())
+        changed += int((after != before).sum())
+        sizes += np.bincount(before[before >= 0], minlength=len(names))
+    return gained >= 0 and changed < _MOST_CHANGED * sizes.min()
 
 
 class _Seen(NamedTuple):
@@ -174,12 +201,13 @@ def _emphasis(n_features: int, n_channels: int) -> NDArray[np.float32]:
     """Return by what to divide features: shrinkage then prefers what is plain and near.
 
     Intensities count twice as much as edges, spots and ridges, and these five times as much as
-    texture; from the third scale on each counts half of the one before.
+    texture; from the third scale on each counts half of the one before. Contrasts count as edges.
     """
     of_scale = np.array([2, 1, 1, 1, *(0.2,) * 4], np.float32)
-    n_scales = n_features // n_channels // len(of_scale)
+    n_scales, n_contrasts = divmod(n_features // n_channels, len(of_scale))
     scales = 0.5 ** np.maximum(np.arange(n_scales, dtype=np.float32) - 1, 0)
-    return np.tile(1 / np.outer(scales, of_scale).ravel(), n_channels).astype(np.float32)
+    own = np.append(np.outer(scales, of_scale).ravel(), np.ones(n_contrasts))
+    return np.tile(1 / own, n_channels).astype(np.float32)
 
 
 def _nothing(

@@ -14,18 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mmtseg.engine import Array, Predictor, Tile, Weights, voting
-from napari_mmtseg.engine.features import Features
-from napari_mmtseg.engine.refine.sharpening import TRUST
+from napari_mmtseg.engine.features import Features, reach, smoothed
 from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.engine.students import LAYERS, STUDENTS
 from napari_mmtseg.methods.teaching import Taught
 
-_SCALES = {2: {"n_scales": 4, "n_steps": 4}, 3: {"n_scales": 2, "n_steps": 2}}
+_SCALES = {2: {"n_scales": 4, "n_steps": 4, "n_contrasts": 2}, 3: {"n_scales": 2, "n_steps": 2}}
 """In a volume a wide view would cost many times what the tile does."""
-_WIDER, _TRUST = 4, 1.0
-"""After labels, which are to serve other images, sharpening sees so much farther, and trusts the
-students so far: their borders are better than after strokes."""
-_WIDEST_PX = 256
+_SMOOTHING_PX = reach(1)
 _KEPT_BYTES = 2**28
 _kept: OrderedDict[bytes, Tensor] = OrderedDict()
 _lock = threading.Lock()
@@ -75,7 +71,7 @@ def arrays(method: Taught, is_rgb: bool) -> dict[str, Array]:
         "spread": Array("F32", None, 1e-7, 1e7),
         "examples": Array("F32", None),
         "example_classes": Array("I64", None, 0, 511),
-        "sharp": Array("I64", (), 0, 2),  # 1 after strokes, 2 after labels
+        "sharp": Array("I64", (), 0, 1),
         **{student: Array("F32", None) for student in STUDENTS},
     }
 
@@ -113,14 +109,12 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
     n_channels = width // bank(1, n_axes).width
     _check_fit(weights, width, n_channels, n_axes)
     n_classes = len(weights[STUDENTS[0] + "out.bias"])
-    sharp = int(weights["sharp"])
-    radius = (0, method.sharpening_px, min(_WIDEST_PX, _WIDER * method.sharpening_px))[sharp]
 
     def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         rows = described(pixels[0].cpu().numpy())
         shape = rows.shape[1:]
         shares = [
-            pooled_grid(one.softmax(0).view(-1, *shape), grid)
+            pooled_grid(_smooth(one.softmax(0).view(-1, *shape)), grid)
             for one in responses(weights, rows.flatten(1))
         ]
         return torch.stack(shares), pixels[0]
@@ -129,17 +123,22 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
         voters,
         n_votes=max(width, 2 * n_classes),
         n_channels=n_channels,
-        reach=bank(n_channels, n_axes).margin,
+        reach=bank(n_channels, n_axes).margin + _SMOOTHING_PX,
         factor=(1,) * n_axes,
         spacing=weights["spacing"].tolist(),
         reduce=lambda pixels: pixels,
         groups=torch.arange(n_classes),
         least_contrast=0.0,
-        trust=_TRUST if sharp == 2 else TRUST,
-        method=replace(method, sharpening_px=radius),
+        method=method if weights["sharp"] else replace(method, sharpening_px=0),
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
+
+
+def _smooth(shares: Tensor) -> Tensor:
+    """Smooth (K, *spatial) by one pixel: neighbours are mostly of one class, and noise is not."""
+    padding = (_SMOOTHING_PX,) * (2 * (shares.ndim - 1))
+    return smoothed(functional.pad(shares[None], padding, mode="replicate")[0], 1)
 
 
 def _check_fit(weights: Weights, width: int, n_channels: int, n_axes: int) -> None:

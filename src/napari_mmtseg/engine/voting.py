@@ -14,7 +14,6 @@ from napari_mmtseg.arrays import Region, grown, within
 from napari_mmtseg.engine import Doubt, Draft, Prediction, Predictor, Tile
 from napari_mmtseg.engine.refine import refined, voting_grid
 from napari_mmtseg.engine.refine.decision import decide
-from napari_mmtseg.engine.refine.sharpening import TRUST
 from napari_mmtseg.methods import RefinedMethod
 
 _TILE_VOTES = 2**25
@@ -44,7 +43,6 @@ def predictor(
     groups: Tensor,
     least_contrast: float,
     method: RefinedMethod,
-    trust: float = TRUST,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Predictor:
@@ -68,7 +66,7 @@ def predictor(
         Brings scaled pixels to the resolution that the voters take.
     groups : (K,) tensor of int64
         Sharpening draws the borders between clusters of different groups anew.
-    least_contrast, trust : float
+    least_contrast : float
         See `refine.sharpening.sharpened_groups`.
     method : RefinedMethod
         Its refining settings.
@@ -117,7 +115,6 @@ def predictor(
             vote_border=method.vote_border,
             radius=radius,
             least_contrast=least_contrast,
-            trust=trust,
             spacing=size,
         )
         seen, shape, own = _looked_at(tile, tuple(factor), tuple(small.shape[1:]))

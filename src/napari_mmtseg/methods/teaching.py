@@ -56,8 +56,7 @@ class Taught(LearningMethod, SpatialMethod):
         8,
         "Sharpening",
         "Redraw the borders between classes by the mean intensities within this distance of them, "
-        "four times it after labels, where that leaves what is painted right: on nuclei it does, "
-        "on tissue it does not.",
+        "where that leaves all that is painted right: on nuclei it does, on tissue it does not.",
         ge=0,
         le=256,
         unit="px",

@@ -14,7 +14,7 @@ from napari_mmtseg.arrays import Region
 from napari_mmtseg.engine.refine.borders import Regions, halving, regions
 from napari_mmtseg.engine.refine.decision import by_label, decide, disagreement, favourite, pooled
 from napari_mmtseg.engine.refine.regional import Regional
-from napari_mmtseg.engine.refine.sharpening import TRUST, favoured, sharpened, sharpened_groups
+from napari_mmtseg.engine.refine.sharpening import favoured, sharpened, sharpened_groups
 
 __all__ = ["Refined", "refined", "voting_grid"]
 
@@ -119,7 +119,6 @@ def refined(
     vote_border: float,
     radius: tuple[int, ...],
     least_contrast: float = 0.0,
-    trust: float = TRUST,
     spacing: tuple[float, ...] | None = None,
 ) -> Refined:
     """Let voters vote in regions, and sharpen the borders of their mean.
@@ -136,14 +135,14 @@ def refined(
         Regions end at borders of this strength, 0 to 1; 0 leaves each pixel to itself.
     radius : tuple of int
         Half side of the windows for sharpening along each axis; all 0 leaves borders alone.
-    least_contrast, trust : float
+    least_contrast : float
         As for `sharpened_groups`.
     spacing : tuple of float, optional
         Size of a pixel along each axis, 1 in the plane; by default all are 1.
     """
     votes = voters.mean(0)
     if not vote_border:
-        votes = sharpened_groups(votes, groups, pixels, radius, least_contrast, trust)
+        votes = sharpened_groups(votes, groups, pixels, radius, least_contrast)
         return Refined(voters, votes, groups)
     if not any(radius):
         groups = torch.zeros_like(groups)
@@ -153,5 +152,5 @@ def refined(
     regional = Regional(found, groups.cpu().numpy(), factors, shape)
     totals = regional.totals().to(pixels)
     if len(totals) > 1:
-        totals = sharpened(totals, pixels, radius, least_contrast, trust)
+        totals = sharpened(totals, pixels, radius, least_contrast)
     return Refined(voters, regional, groups, totals, found)

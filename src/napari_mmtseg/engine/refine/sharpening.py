@@ -9,9 +9,8 @@ from torch import Tensor
 
 from napari_mmtseg.engine.refine.windows import box_mean, enlarged_rows, pooled_grid
 
-TRUST = 0.1
-"""What the probabilities count beside the intensities."""
 _RARE = 0.02
+_TRUST = 0.1
 _ROUNDS = 2
 _CELLS = 6
 """Local means of wide windows change slowly: so many cells of a coarser grid a radius do."""
@@ -20,18 +19,14 @@ _STRIP_PIXELS = 65_536
 
 
 def sharpened(
-    probabilities: Tensor,
-    pixels: Tensor,
-    radius: tuple[int, ...],
-    least_contrast: float = 0.0,
-    trust: float = TRUST,
+    probabilities: Tensor, pixels: Tensor, radius: tuple[int, ...], least_contrast: float = 0.0
 ) -> Tensor:
     """Let the clusters around each pixel compete for it by their local mean intensity.
 
     Information between views hardly depends on where exactly a border runs, and grows when small
     clusters gain pixels, so that a network's borders lie outside of small things. Here the score
-    of cluster c at pixel u is ``trust log p_c(u) - |I(u) - m_c(u)|^2 / (2 s(u))``, with m_c the
-    mean of the intensities within the radius, weighted by p_c, and s their mean variance a channel
+    of cluster c at pixel u is ``0.1 log p_c(u) - |I(u) - m_c(u)|^2 / (2 s(u))``, with m_c the mean
+    of the intensities within the radius, weighted by p_c, and s their mean variance a channel
     around these means. Where clusters have the same mean, as textures may, p alone decides. A
     pixel whose own cluster is rare around it (below 2 %) keeps its probabilities. Two rounds; a
     pixel depends on those up to five radii away.
@@ -45,7 +40,6 @@ def sharpened(
     least_contrast : float
         A pixel keeps its probabilities where the local means of the clusters do not span so much,
         as a mean square over the channels. It leaves noise alone.
-    trust : float
 
     Returns
     -------
@@ -58,7 +52,7 @@ def sharpened(
     local means and their competition, here without a contour's length.
     """
     for _ in range(_ROUNDS if any(radius) else 0):
-        probabilities = _round(probabilities, pixels, radius, least_contrast, trust)
+        probabilities = _round(probabilities, pixels, radius, least_contrast)
     return probabilities
 
 
@@ -68,7 +62,6 @@ def sharpened_groups(
     pixels: Tensor,
     radius: tuple[int, ...],
     least_contrast: float = 0.0,
-    trust: float = TRUST,
 ) -> Tensor:
     """Sharpen the borders between groups; within a group the likeliest cluster stays ahead.
 
@@ -80,7 +73,7 @@ def sharpened_groups(
         The group of each cluster, in 0..G - 1.
     pixels : (C, *spatial) tensor
     radius : tuple of int
-    least_contrast, trust : float
+    least_contrast : float
         As for `sharpened`.
 
     Returns
@@ -96,7 +89,7 @@ def sharpened_groups(
     for group, own in zip(number, votes, strict=True):
         total[group] += own
     total /= total.sum(0)
-    return favoured(votes, groups, sharpened(total, pixels, radius, least_contrast, trust))
+    return favoured(votes, groups, sharpened(total, pixels, radius, least_contrast))
 
 
 def favoured(votes: Tensor, groups: Tensor, totals: Tensor) -> Tensor:
@@ -125,11 +118,7 @@ def favoured(votes: Tensor, groups: Tensor, totals: Tensor) -> Tensor:
 
 
 def _round(
-    probabilities: Tensor,
-    pixels: Tensor,
-    radius: tuple[int, ...],
-    least_contrast: float,
-    trust: float,
+    probabilities: Tensor, pixels: Tensor, radius: tuple[int, ...], least_contrast: float
 ) -> Tensor:
     coarse = tuple(max(1, r // _CELLS) for r in radius)
     cells = tuple(
@@ -162,14 +151,12 @@ def _round(
     for top in range(0, pixels.shape[1], rows):
         strip = slice(top, min(top + rows, pixels.shape[1]))
         wide = enlarged_rows(coarser, coarse, tuple(pixels.shape[1:]), strip)
-        found[:, strip] = _competed(
-            probabilities[:, strip], pixels[:, strip], wide, least_contrast, trust
-        )
+        found[:, strip] = _competed(probabilities[:, strip], pixels[:, strip], wide, least_contrast)
     return found
 
 
 def _competed(
-    probabilities: Tensor, pixels: Tensor, around: Tensor, least_contrast: float, trust: float
+    probabilities: Tensor, pixels: Tensor, around: Tensor, least_contrast: float
 ) -> Tensor:
     """Let clusters compete for pixels.
 
@@ -179,7 +166,7 @@ def _competed(
     pixels : (C, *spatial) tensor
     around : (2 + K + K C, *spatial) tensor
         Around each pixel: the variance, the contrast, the clusters' shares, and their means.
-    least_contrast, trust : float
+    least_contrast : float
 
     Returns
     -------
@@ -188,7 +175,7 @@ def _competed(
     spread, contrast = around[:2]
     shares, means = around[2:].split([len(probabilities), len(probabilities) * len(pixels)])
     weight = -0.5 / spread
-    score = probabilities.clamp_min(1e-6).log_().mul_(trust)
+    score = probabilities.clamp_min(1e-6).log_().mul_(_TRUST)
     for own, share, mean in zip(score, shares, means.split(len(pixels)), strict=True):
         gap = mean.sub_(pixels).square_()
         own += (gap.sum(0) if len(gap) > 1 else gap[0]).mul_(weight)
