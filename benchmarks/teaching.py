@@ -118,8 +118,9 @@ def pictures(data: Path, name: str, count: int) -> list[tuple[str, NDArray[Any],
     """Read some images of a set, spread evenly: their name, pixels, axes and foreground."""
     folder, pattern = SETS[name]
     files = sorted((data / folder / "images").glob(pattern))
+    count = min(count, len(files))
     found = []
-    for path in (files[i * len(files) // count] for i in range(min(count, len(files)))):
+    for path in (files[i * len(files) // count] for i in range(count)):
         image = _middle(imread(path))
         truth = _middle(imread(next((data / folder / "labels").glob(f"{path.stem}.*"))))
         if name == "fluorescence":

@@ -129,6 +129,8 @@ def lesson_steps(
         start["spread"] = rows.others.std(0).clip(1e-5) * _emphasis(n_features, pupil.n_channels)
     start |= _widened(start, len(names), STUDENTS)
     learning = ~rows.held
+    every = np.concatenate([start["example_classes"], classes[learning]])
+    counts = np.bincount(every, minlength=len(names))
     examples, example_classes = _remembered(start, rows.painted[learning], classes[learning])
     _check_told(examples, example_classes, what)
     start |= {"examples": examples, "example_classes": example_classes}
@@ -138,6 +140,7 @@ def lesson_steps(
         example_classes,
         _standard(start, rows.others),
         perturbed=_is_perturbed(method, what),
+        counts=counts if what == "labels" else None,
     )
     n_steps = method.n_iterations if known is None else -(-method.n_iterations // 2)
     weights: Weights = start
@@ -198,12 +201,13 @@ def _emphasis(n_features: int, n_channels: int) -> NDArray[np.float32]:
     """Return by what to divide features: shrinkage then prefers what is plain and near.
 
     Intensities count twice as much as edges, spots and ridges, and these five times as much as
-    texture; from the third scale on each counts half of the one before.
+    texture; from the third scale on each counts half of the one before. Contrasts count as edges.
     """
     of_scale = np.array([2, 1, 1, 1, *(0.2,) * 4], np.float32)
-    n_scales = n_features // n_channels // len(of_scale)
+    n_scales, n_contrasts = divmod(n_features // n_channels, len(of_scale))
     scales = 0.5 ** np.maximum(np.arange(n_scales, dtype=np.float32) - 1, 0)
-    return np.tile(1 / np.outer(scales, of_scale).ravel(), n_channels).astype(np.float32)
+    own = np.append(np.outer(scales, of_scale).ravel(), np.ones(n_contrasts))
+    return np.tile(1 / own, n_channels).astype(np.float32)
 
 
 def _nothing(

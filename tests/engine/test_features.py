@@ -6,7 +6,7 @@ import torch
 from napari_mmtseg.engine.features import Features
 from napari_mmtseg.engine.sampling import with_margin
 
-SMALL = {"n_scales": 2, "n_steps": 2}
+SMALL = {"n_scales": 2, "n_steps": 2, "n_contrasts": 1}
 
 
 def described(pixels, **changes):
@@ -23,7 +23,7 @@ def test_every_pixel_has_every_feature_of_every_channel(pixels):
     features, found = described(pixels)
     assert found.shape == (len(pixels), features.width, *pixels.shape[2:])
     assert found.isfinite().all()
-    assert features.width == 16 * pixels.shape[1]
+    assert features.width == len(features.of_texture) == 17 * pixels.shape[1]
 
 
 def test_a_block_has_the_features_of_the_whole_to_the_last_bit(pixels):
@@ -53,7 +53,7 @@ def test_stripes_and_noise_of_equal_histograms_differ_in_texture_alone():
     stripes = (places // 4 % 2).float()
     noise = stripes.flatten()[torch.randperm(64 * 64, generator=torch.Generator().manual_seed(0))]
     both = torch.cat([stripes, noise.view(64, 64)], 1)[None, None]
-    _, found = described(both, n_steps=4)
+    _, found = described(both, n_steps=4, n_contrasts=0)
     striped, noisy = found[0, :, 20:44, 20:44], found[0, :, 20:44, 84:108]
     apart = (striped.mean((1, 2)) - noisy.mean((1, 2))).abs()
     spread = striped.std((1, 2)) + noisy.std((1, 2))
@@ -64,5 +64,15 @@ def test_stripes_and_noise_of_equal_histograms_differ_in_texture_alone():
 
 def test_a_plain_image_has_no_texture():
     _, found = described(torch.full((1, 1, 20, 20), 0.5))
-    assert torch.equal(found.view(2, 8, 20, 20)[:, 1:], torch.zeros(2, 7, 20, 20))
-    assert torch.equal(found.view(2, 8, 20, 20)[:, 0], torch.full((2, 20, 20), 0.5))
+    plain = torch.full((20, 20), 0.5)
+    assert all(torch.equal(one, plain) for one in found[0, :16:8])
+    assert not found[0, 1:8].any()
+    assert not found[0, 9:].any()
+
+
+def test_contrast_does_not_depend_on_light_and_gain():
+    pixels = torch.rand(1, 1, 40, 50, generator=torch.Generator().manual_seed(0))
+    _, found = described(pixels)
+    _, dim = described(0.2 + 0.5 * pixels)
+    torch.testing.assert_close(dim[:, -1], found[:, -1], rtol=0.1, atol=0.02)
+    assert found[:, -1].std() > 0.2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations_with_replacement
 
 import torch
@@ -13,6 +13,10 @@ Upper = dict[tuple[int, int], Tensor]
 
 _FEATURES = 8
 """Of a channel at a scale; see `Features`."""
+_NARROWEST = 4
+"""Steps of smoothing that make the narrowest window of contrast."""
+_FAINT = 0.02
+"""A deviation of no account, so that a plain image has no contrast."""
 _SCALES, _STEPS = {2: 4, 3: 3}, {2: 5, 3: 3}
 """By the number of spatial axes: in a volume a wide view costs its third power."""
 
@@ -38,7 +42,11 @@ class Features:
     7. the root mean square of 3 and
     8. that of 4.
 
-    All of them are in units of intensity. The features of a mirror image are the features
+    All of them are in units of intensity. Where it is asked for, there follows the contrast of the
+    second scale to wide windows, smoothed by 4, 5, ... steps (9, 18, ... pixels): how far it is
+    from the mean there, divided by the standard deviation plus 0.02.
+
+    The features of a mirror image are the features
     mirrored, to the last bit, and so are those of an image turned by a quarter, but for rounding.
     A pixel's features depend on nothing but its surroundings, however large the block is that they
     are found in: sums are taken pixel by pixel and never by a library's convolution, whose
@@ -55,6 +63,8 @@ class Features:
     n_steps : int, optional
         Steps of smoothing that make the window of texture; 5 in planes, which give it a standard
         deviation of 18 pixels, and 3 in volumes (4.6 pixels) unless told.
+    n_contrasts : int, optional
+        Windows of contrast.
 
     Attributes
     ----------
@@ -79,17 +89,22 @@ class Features:
         *,
         n_scales: int | None = None,
         n_steps: int | None = None,
+        n_contrasts: int = 0,
     ) -> None:
         self.n_channels, self.n_axes = n_channels, n_axes
         self.n_scales = n_scales or _SCALES[n_axes]
         self.n_steps = n_steps or _STEPS[n_axes]
-        self.width = n_channels * self.n_scales * _FEATURES
+        self.n_contrasts = n_contrasts
+        self.width = n_channels * (self.n_scales * _FEATURES + n_contrasts)
         last = self.n_scales - 1
         self.margin = reach(last) + _step(last) + reach(self.n_steps)
+        if n_contrasts:
+            self.margin = max(self.margin, reach(_NARROWEST + n_contrasts - 1))
         of_texture = torch.zeros(n_channels, self.n_scales, _FEATURES, dtype=torch.bool)
         of_texture[:, :, _FEATURES // 2 :] = True
         of_texture[:, last, 0] = True
-        self.of_texture = of_texture.flatten()
+        others = torch.zeros(n_channels, n_contrasts, dtype=torch.bool)
+        self.of_texture = torch.cat([of_texture.flatten(1), others], 1).flatten()
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -116,6 +131,9 @@ class Features:
                 for one in self._of_scale(_middle(smooth, seen), step):
                     found[:, place] = _middle(one, inner)
                     place += 1
+            for one in self._contrasts(pixels[:, channel], inner):
+                found[:, place] = one
+                place += 1
         return found
 
     def _of_scale(self, smooth: Tensor, step: int) -> list[Tensor]:
@@ -128,6 +146,19 @@ class Features:
         power = torch.sqrt(energy.mul_(self.n_axes))
         powers = [torch.sqrt(self._window(one * one)) for one in (mean, spread)]
         return [smooth, length, mean, spread, power, sided.div_(power.clamp_min(1e-6)), *powers]
+
+    def _contrasts(self, pixels: Tensor, inner: Sequence[int]) -> Iterator[Tensor]:
+        """Compare one channel (B, *spatial) with its mean and deviation in wide windows."""
+        if not self.n_contrasts:
+            return
+        own = _middle(smoothed(pixels, 1), inner)
+        mean, square = pixels, pixels.square()
+        for number in range(_NARROWEST + self.n_contrasts - 1):
+            mean, square = smoothed(mean, 2**number), smoothed(square, 2**number)
+            if number >= _NARROWEST - 1:
+                here = _middle(mean, inner)
+                variance = (_middle(square, inner) - here.square()).clamp_min_(0)
+                yield (own - here).div_(variance.sqrt_().add_(_FAINT))
 
     def _window(self, values: Tensor) -> Tensor:
         """Average over the window of texture."""

@@ -41,6 +41,8 @@ class Lesson(NamedTuple):
     others: Rows  # (m, F): pixels that nobody painted
     perturbed: bool = False
     """Whether students see noise and lack features."""
+    counts: NDArray[np.int64] | None = None
+    """Pixels of each class where these tell how common it is: labels do, and strokes do not."""
 
 
 class Taken(NamedTuple):
@@ -71,12 +73,13 @@ def beginners(n_features: int, n_classes: int, method: Taught) -> dict[str, NDAr
 def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Iterator[Taken]:
     """Let both students learn, some steps at a time.
 
-    A student minimises the cross-entropy of the examples, each class counting alike, plus half its
-    squared weights, plus, if there are teachers, the cross-entropy to the teacher's probabilities
-    on the pixels of which it is confident, as a share of all. Where it is wanted, students see
-    their pixels with noise and without some of the features, drawn anew each time; teachers, which
-    are running means of the students, see them as they are. The steps are those of L-BFGS:
-    gradient descent would still be far from the minimum when a user has lost patience.
+    A student minimises the cross-entropy of the examples, each class counting alike, or as the
+    square root of how common it is where that is known, plus half its squared weights, plus, if
+    there are teachers, the cross-entropy to the teacher's probabilities on the pixels of which it
+    is confident, as a share of all. Where it is wanted, students see their pixels with noise and
+    without some of the features, drawn anew each time; teachers, which are running means of the
+    students, see them as they are. The steps are those of L-BFGS: gradient descent would still be
+    far from the minimum when a user has lost patience.
 
     Parameters
     ----------
@@ -99,7 +102,7 @@ def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Itera
     teachers = students
     n_classes = len(students[0]["out.bias"])
     targets = np.eye(n_classes)[lesson.classes]
-    weights = _weights(lesson.classes, n_classes, random)
+    weights = _weights(lesson, n_classes, random)
     whose = {"own": (0, 1), "mutual": (1, 0)}.get(method.teachers)
 
     done, losses = 0, [0.0] * len(students)
@@ -177,19 +180,23 @@ def _perturbed(rows: Rows, random: np.random.Generator) -> Rows:
     return found
 
 
-def _weights(classes: NDArray[np.int64], n_classes: int, random: np.random.Generator) -> list[Rows]:
-    """Return what each example counts for each student: classes alike, and places at random.
+def _weights(lesson: Lesson, n_classes: int, random: np.random.Generator) -> list[Rows]:
+    """Return what each example counts for each student: classes, and places at random.
 
-    What is half of all to one student is hardly anything to the other: where they agree all the
-    same, they are sure to.
+    If all classes counted alike, rare ones would be found too often; if each pixel did, they would
+    be missed. What lies half way suits the intersection over union. Of the places, what is half of
+    all to one student is hardly anything to the other: where they agree all the same, they are
+    sure to.
     """
+    classes = lesson.classes
+    common = np.ones(n_classes) if lesson.counts is None else np.sqrt(lesson.counts)
     places = -(-len(classes) // _NEIGHBOURS)
     more = random.permutation(np.arange(places) % 2 * 2 - 1).repeat(_NEIGHBOURS)[: len(classes)]
     found = []
     for sign in (1, -1):
         weights = 1 + sign * _UNLIKE * more
         total = np.bincount(classes, weights, n_classes)
-        found.append(weights / total[classes] / (total > 0).sum())
+        found.append(weights * common[classes] / total[classes] / common[total > 0].sum())
     return found
 
 

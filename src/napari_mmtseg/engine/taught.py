@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mmtseg.engine import Array, Predictor, Tile, Weights, voting
-from napari_mmtseg.engine.features import Features
+from napari_mmtseg.engine.features import Features, reach, smoothed
 from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.engine.students import LAYERS, STUDENTS
 from napari_mmtseg.methods.teaching import Taught
 
-_SCALES = {2: {"n_scales": 4, "n_steps": 4}, 3: {"n_scales": 2, "n_steps": 2}}
+_SCALES = {2: {"n_scales": 4, "n_steps": 4, "n_contrasts": 2}, 3: {"n_scales": 2, "n_steps": 2}}
 """In a volume a wide view would cost many times what the tile does."""
+_SMOOTHING_PX = reach(1)
 _KEPT_BYTES = 2**28
 _kept: OrderedDict[bytes, Tensor] = OrderedDict()
 _lock = threading.Lock()
@@ -113,7 +114,7 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
         rows = described(pixels[0].cpu().numpy())
         shape = rows.shape[1:]
         shares = [
-            pooled_grid(one.softmax(0).view(-1, *shape), grid)
+            pooled_grid(_smooth(one.softmax(0).view(-1, *shape)), grid)
             for one in responses(weights, rows.flatten(1))
         ]
         return torch.stack(shares), pixels[0]
@@ -122,7 +123,7 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
         voters,
         n_votes=max(width, 2 * n_classes),
         n_channels=n_channels,
-        reach=bank(n_channels, n_axes).margin,
+        reach=bank(n_channels, n_axes).margin + _SMOOTHING_PX,
         factor=(1,) * n_axes,
         spacing=weights["spacing"].tolist(),
         reduce=lambda pixels: pixels,
@@ -132,6 +133,12 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
+
+
+def _smooth(shares: Tensor) -> Tensor:
+    """Smooth (K, *spatial) by one pixel: neighbours are mostly of one class, and noise is not."""
+    padding = (_SMOOTHING_PX,) * (2 * (shares.ndim - 1))
+    return smoothed(functional.pad(shares[None], padding, mode="replicate")[0], 1)
 
 
 def _check_fit(weights: Weights, width: int, n_channels: int, n_axes: int) -> None:
