@@ -43,6 +43,17 @@ def test_one_plane_is_tried_and_all_go_on_with_its_model(viewer, widget, finish,
     assert not widget.panel.all_button.isVisibleTo(widget)
 
 
+def test_strokes_of_other_axes_are_refused_for_a_part_too(viewer, widget, stack):
+    viewer.add_image(stack, name="stack", axis_labels=("z", "y", "x"))
+    flat = viewer.add_labels(np.ones((24, 32), np.int32), name="flat")
+    widget.picker.part.setCurrentText(PLANE)
+    widget.scribbles.choose(flat)
+    with notification_manager:
+        widget.panel.run_button.click()
+    assert not widget.running
+    assert "flat has 2 axes and the labels of stack have 3" in widget.panel.status.text()
+
+
 def test_what_is_in_view_is_a_rectangle_of_the_plane(make_napari_viewer, qtbot, gray):
     viewer = make_napari_viewer(show=True)
     image = np.tile(gray, (8, 8))

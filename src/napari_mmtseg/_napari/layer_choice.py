@@ -70,7 +70,7 @@ class LayerChoice(QComboBox):
         Raises
         ------
         ValueError
-            If shapes enclose nothing of the image.
+            If shapes enclose nothing of the image, or labels have other axes than it.
         """
         layer = self.layer
         if layer is None:
@@ -79,7 +79,13 @@ class LayerChoice(QComboBox):
             return take(mask_of(layer, image, axes), layer.name)
         labels = narrowed(napari_layers.data_of(layer), axes)
         if isinstance(image, Part):
-            labels = labels[image.label_region(axes)]
+            region = image.label_region(axes)
+            if labels.ndim != len(region):
+                raise ValueError(
+                    f"{layer.name} has {labels.ndim} axes and the labels of {image.name} have "
+                    f"{len(region)}: choose a layer that was painted over that image"
+                )
+            labels = labels[region]
         return take(labels, layer.name)
 
     def record(self, axes: str) -> dict[str, Any]:

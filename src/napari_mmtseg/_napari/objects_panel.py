@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -23,7 +24,7 @@ from napari_mmtseg.model import Model
 if TYPE_CHECKING:
     import napari
 
-_WRONG = "Wrong thing? Click on an object"
+_WRONG = "Wrong thing?"
 _POINT = "Click on an object in the image…"
 
 
@@ -51,7 +52,9 @@ class ObjectsPanel(QWidget):
             "How wide a typical object is. Another value and Enter part them anew, at once and "
             "without training: a larger one joins, a smaller one splits. 0 measures it."
         )
+        self.diameter.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
         self._says = QLabel()
+        self._says.setWordWrap(True)
         self.part_button = QPushButton("Part again")
         self.part_button.setToolTip(self.diameter.toolTip())
         self.point_button = QPushButton(_WRONG)
@@ -61,9 +64,9 @@ class ObjectsPanel(QWidget):
             "one in the image. Nothing is trained."
         )
         row = QHBoxLayout()
-        for part in (QLabel("Diameter"), self.diameter, self._says):
-            row.addWidget(part)
-        row.addStretch(1)
+        row.addWidget(QLabel("Diameter"))
+        row.addWidget(self.diameter)
+        row.addWidget(self._says, 1)
         buttons = QHBoxLayout()
         buttons.addWidget(self.part_button)
         buttons.addWidget(self.point_button, 1)
