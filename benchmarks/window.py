@@ -24,13 +24,15 @@ from napari_mmtseg._napari.demo import open_widget, run, wait
 from napari_mmtseg._napari.messages import Progress
 from napari_mmtseg.nuclei import nuclei_stack
 
+_PARTS = ("opening", "running", "stopping")
+
 
 def main() -> None:
     """Print what is measured as rows of a table, each beside its aim."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--runs", type=int, default=0, help="so many runs, and memory; then alone")
-    parser.add_argument("--only", choices=("opening", "running", "stopping"))
+    parser.add_argument("--only", choices=_PARTS)
     parser.add_argument("--outside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--lazy", action="store_true", help="looking at a lazy stack instead")
     args = parser.parse_args()
@@ -41,15 +43,17 @@ def main() -> None:
         print(median(_outside() for _ in range(args.repeats)))
     elif args.runs:
         _show(waiting.growth(args.runs))
+    elif args.only is None:  # each in a program of its own, which the others leave as it is
+        for name in _PARTS:
+            command = [sys.executable, "-m", "benchmarks.window", "--only", name]
+            subprocess.run([*command, "--repeats", str(args.repeats)], check=True)
     else:
         parts: dict[str, Callable[[], list[waiting.Row]]] = {
             "opening": waiting.opening,
             "running": partial(_running, args.repeats),
             "stopping": waiting.stopping,
         }
-        for name, part in parts.items():
-            if args.only in (None, name):
-                _show(part())
+        _show(parts[args.only]())
 
 
 def _show(rows: list[waiting.Row]) -> None:

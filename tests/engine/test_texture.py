@@ -65,3 +65,12 @@ def test_a_model_of_texture_gives_one_answer(shape, tmp_path, monkeypatch):
     again = load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.predict(image, axes=axes), labels)
     assert model.traits.shape[1] != model.colours.shape[1]
+
+
+def test_sparse_spots_are_no_texture_though_they_lie_together():
+    random = np.random.default_rng(0)
+    spots = np.zeros((160, 160))
+    rows, columns = random.integers(8, 152, (2, 24))
+    spots[rows, columns // 3] = 1
+    image = gaussian_filter(spots, 1.6) * 12 + random.normal(0.05, 0.01, spots.shape)
+    assert not sees_texture(image.clip(0, 1).astype(np.float32))

@@ -22,6 +22,8 @@ _COARSE = 3
 _COHERENT = 0.45
 """Share of the intensity's variance from which on texture is not even looked for."""
 _LEAST, _AHEAD = 0.6, 0.35
+_EXPLAINED = 0.7
+"""Share of texture's variance that intensity may explain: sparse bright spots are no texture."""
 _SMALLEST_SIDE = 96
 """A smaller image has no room for two windows of texture."""
 
@@ -33,7 +35,8 @@ def looked_at(working: Working, method: MMT) -> Working:
     of their variance that survives smoothing: intensity one by 4.6 pixels, when noise is gone by
     one of 1 pixel; texture one as wide as its own window, which half of it survives where there
     is but one texture. Texture's share has to be 0.6 or more, and larger than that of intensity
-    by 0.35.
+    by 0.35; and no more than 0.7 of what survives may be a linear function of the intensity's mean
+    in the same window.
     """
     if method.look_at == "intensity":
         return working
@@ -54,8 +57,8 @@ def looked_at(working: Working, method: MMT) -> Working:
     ]
     axes, shares = _principal_axes(planes, features)
     if method.look_at == "automatic":
-        texture = _coherence_of_texture(planes, axes, shares, features)
-        if texture < max(_LEAST, intensity + _AHEAD):
+        texture, explained = _coherence_of_texture(planes, axes, shares, features)
+        if texture < max(_LEAST, intensity + _AHEAD) or explained > _EXPLAINED:
             return working
     return working._replace(planes=planes, axes_of_texture=axes)
 
@@ -111,13 +114,24 @@ def _coherence_of_intensity(planes: Sequence[Batch]) -> float:
 
 def _coherence_of_texture(
     planes: Sequence[Batch], axes: tuple[Tensor, Tensor], shares: Tensor, features: Features
-) -> float:
-    """Return the share of the variance along the principal axes that survives smoothing."""
-    rows = []
+) -> tuple[float, float]:
+    """Return the share of the variance along the principal axes that survives smoothing.
+
+    And the share of that which is a linear function of the smoothed intensity.
+    """
+    rows: list[Tensor] = []
+    others: list[Tensor] = []
     for one in planes:
         places = torch.einsum("df,bf...->bd...", axes[0], one.seen)
-        rows.append(_smoothed(places, features.n_steps).movedim(1, -1)[one.valid])
-    return float((torch.cat(rows).var(0) * shares).sum())
+        for found, values in ((rows, places), (others, one.own_pixels)):
+            found.append(_smoothed(values, features.n_steps).movedim(1, -1)[one.valid])
+    texture, intensity = (torch.cat(one).double() for one in (rows, others))  # (n, D), (n, C)
+    texture, intensity = texture - texture.mean(0), intensity - intensity.mean(0)
+    survives = (texture.var(0) * shares).sum()
+    # By pseudo-inverse, since grey images may have three equal channels.
+    slopes = torch.linalg.pinv(intensity.T @ intensity) @ (intensity.T @ texture)
+    rest = ((texture - intensity @ slopes).var(0) * shares).sum()
+    return float(survives), float(1 - rest / survives.clamp_min(1e-12))
 
 
 def _smoothed(values: Tensor, n_steps: int) -> Tensor:
