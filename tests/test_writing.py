@@ -135,15 +135,16 @@ def test_a_large_block_is_computed_once_and_kept_in_chunks_that_can_be_looked_at
     assert_array_equal(stored[:], labels)
 
 
-def test_closing_the_writer_keeps_what_is_done(tmp_path):
-    writer = write_labels(
-        tmp_path / "a.zarr",
-        (8, 8),
-        (4, 4),
-        lambda _: np.ones((4, 4), int),
-        axes="YX",
-        fingerprint="a",
+def writer_of(folder, shape):
+    """Write 8 x 8 labels in blocks of 4 x 4, whatever shape they are given in."""
+    ones = np.ones(shape, int)
+    return write_labels(
+        folder / "a.zarr", (8, 8), (4, 4), lambda _: ones, axes="YX", fingerprint="a"
     )
+
+
+def test_closing_the_writer_keeps_what_is_done(tmp_path):
+    writer = writer_of(tmp_path, (4, 4))
     next(writer)
     writer.close()
     _, steps = run(tmp_path / "a.zarr", np.ones((8, 8), int), chunk=(4, 4))
@@ -203,13 +204,6 @@ def test_wrong_arguments_are_refused(tmp_path, wrong, error, said):
 
 
 def test_blocks_of_a_wrong_shape_are_refused(tmp_path):
-    writer = write_labels(
-        tmp_path / "a.zarr",
-        (8, 8),
-        (4, 4),
-        lambda _: np.ones((4, 3), int),
-        axes="YX",
-        fingerprint="a",
-    )
+    writer = writer_of(tmp_path, (4, 3))
     with pytest.raises(ValueError, match=r"\[0:4, 0:4\] must be .* shape \(4, 4\), got int64 of"):
         next(writer)
