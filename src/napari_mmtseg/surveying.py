@@ -35,20 +35,14 @@ class Surveyed(Trained, Protocol):
     def n_channels(self) -> int: ...
 
 
-def survey(
-    model: Surveyed, images: list[Frames], mask: Any, *, share: int = 1
-) -> NDArray[np.int64]:
-    """Count the pixels of each cluster, in everything or in windows spread evenly over it.
-
-    A larger share makes do with so many times fewer pixels of a large image.
-    """
+def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64]:
+    """Count the pixels of each cluster, in everything or in windows spread evenly over it."""
     labeller = Labeller(model)
     tiles = [(frames, *one) for frames in images for one in labeller.tiles(frames)]
     factor = math.prod(labeller.factor)
     area = sum(math.prod(s.stop - s.start for s in tile) for _, _, tile in tiles) / factor
-    most = _SURVEYED_VOTES // share
-    if area > most:
-        tiles = list(_spread(tiles, labeller.factor, most))
+    if area > _SURVEYED_VOTES:
+        tiles = list(_spread(tiles, labeller.factor, _SURVEYED_VOTES))
 
     def count(tile: tuple[Frames, int, Region]) -> NDArray[np.int64]:
         clusters = labeller.find(*tile, mask).clusters
@@ -79,7 +73,7 @@ def seek_objects(
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
     share : int
-        As for `survey`.
+        Makes do with so many times fewer pixels of a large image.
     """
     labeller = Labeller(model)
     some = images[:: -(-len(images) // _MOST_IMAGES)]

@@ -108,7 +108,7 @@ def lesson_steps(
         If they do not fit, or do not tell classes apart.
     """
     from napari_mmtseg.engine.students import STUDENTS, Lesson, beginners, teach
-    from napari_mmtseg.engine.taught import bank  # loads PyTorch
+    from napari_mmtseg.engine.taught import bank, emphasis  # loads PyTorch
 
     method = taught_method(pupil.method)
     sides = [
@@ -126,7 +126,7 @@ def lesson_steps(
     names, classes = _named(names, rows.classes, what)
     if known is None:
         start["mean"] = rows.others.mean(0)
-        start["spread"] = rows.others.std(0).clip(1e-5) * _emphasis(n_features, pupil.n_channels)
+        start["spread"] = rows.others.std(0).clip(1e-5) * emphasis(n_features, pupil.n_channels)
     start |= _widened(start, len(names), STUDENTS)
     learning = ~rows.held
     every = np.concatenate([start["example_classes"], classes[learning]])
@@ -195,19 +195,6 @@ def _side(frames: Frames, painted: ArrayLike, what: str) -> Any:
     """Return what is painted on an image, checked; truth values become classes 1 and 2."""
     side = frames.side_image(painted, what)
     return side + np.int64(1) if np.dtype(side.dtype).kind == "b" else side
-
-
-def _emphasis(n_features: int, n_channels: int) -> NDArray[np.float32]:
-    """Return by what to divide features: shrinkage then prefers what is plain and near.
-
-    Intensities count twice as much as edges, spots and ridges, and these five times as much as
-    texture; from the third scale on each counts half of the one before. Contrasts count as edges.
-    """
-    of_scale = np.array([2, 1, 1, 1, *(0.2,) * 4], np.float32)
-    n_scales, n_contrasts = divmod(n_features // n_channels, len(of_scale))
-    scales = 0.5 ** np.maximum(np.arange(n_scales, dtype=np.float32) - 1, 0)
-    own = np.append(np.outer(scales, of_scale).ravel(), np.ones(n_contrasts))
-    return np.tile(1 / own, n_channels).astype(np.float32)
 
 
 def _nothing(

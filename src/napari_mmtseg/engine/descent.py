@@ -27,18 +27,16 @@ class Descent:
     ) -> None:
         self._parameters = list(parameters)
         self._learning_rate, self._momentum = learning_rate, momentum
-        self._moves: list[Tensor | None] = [None] * len(self._parameters)
+        self._moves: list[Tensor] = []
 
     def step(self, loss: Tensor) -> None:
         """Take a step down the gradient of a loss."""
         gradients = torch.autograd.grad(loss, self._parameters)
+        if self._moves:
+            for move, gradient in zip(self._moves, gradients, strict=True):
+                move.mul_(self._momentum).add_(gradient)
+        else:
+            self._moves = [gradient.clone() for gradient in gradients]
         with torch.no_grad():
-            for number, (parameter, gradient) in enumerate(
-                zip(self._parameters, gradients, strict=True)
-            ):
-                move = self._moves[number]
-                if move is None:
-                    self._moves[number] = move = gradient.clone()
-                else:
-                    move.mul_(self._momentum).add_(gradient)
+            for parameter, move in zip(self._parameters, self._moves, strict=True):
                 parameter.add_(move, alpha=-self._learning_rate)

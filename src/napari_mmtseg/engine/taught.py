@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from napari_mmtseg.engine import Array, Predictor, Tile, Weights, voting
 from napari_mmtseg.engine.features import Features, reach, smoothed
 from napari_mmtseg.engine.refine.windows import pooled_grid
+from napari_mmtseg.engine.sampling import with_margin
 from napari_mmtseg.engine.students import LAYERS, STUDENTS
 from napari_mmtseg.methods.teaching import Taught
 
@@ -53,8 +53,7 @@ def described(pixels: NDArray[np.float32]) -> Tensor:
             _kept.move_to_end(key)
             return _kept[key]
     features = bank(len(pixels), pixels.ndim - 1)
-    padding = (features.margin,) * (2 * (pixels.ndim - 1))
-    wide = functional.pad(torch.from_numpy(pixels)[None], padding, mode="replicate")
+    wide = with_margin(torch.from_numpy(pixels)[None], features.margin)
     found: Tensor = features(wide)[0]
     with _lock:
         _kept[key] = found
@@ -135,10 +134,22 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
     )
 
 
+def emphasis(n_features: int, n_channels: int) -> NDArray[np.float32]:
+    """Return by what to divide features: shrinkage then prefers what is plain and near.
+
+    Intensities count twice as much as edges, spots and ridges, and these five times as much as
+    texture; from the third scale on each counts half of the one before. Contrasts count as edges.
+    """
+    of_scale = np.array([2, 1, 1, 1, *(0.2,) * 4], np.float32)
+    n_scales, n_contrasts = divmod(n_features // n_channels, len(of_scale))
+    scales = 0.5 ** np.maximum(np.arange(n_scales, dtype=np.float32) - 1, 0)
+    own = np.append(np.outer(scales, of_scale).ravel(), np.ones(n_contrasts))
+    return np.tile(1 / own, n_channels).astype(np.float32)
+
+
 def _smooth(shares: Tensor) -> Tensor:
     """Smooth (K, *spatial) by one pixel: neighbours are mostly of one class, and noise is not."""
-    padding = (_SMOOTHING_PX,) * (2 * (shares.ndim - 1))
-    return smoothed(functional.pad(shares[None], padding, mode="replicate")[0], 1)
+    return smoothed(with_margin(shares[None], _SMOOTHING_PX)[0], 1)
 
 
 def _check_fit(weights: Weights, width: int, n_channels: int, n_axes: int) -> None:
