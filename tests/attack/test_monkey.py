@@ -152,8 +152,8 @@ class Monkey:
             threading.Event().wait(0.01)
 
     def leave(self):
-        while self.docks:
-            self.close()
+        self.docks.clear()
+        self.viewer.window.remove_dock_widget("all")  # and those that a button has opened
         self.viewer.layers.clear()
         self.viewer.dims.ndisplay = 2
 
