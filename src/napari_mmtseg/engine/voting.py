@@ -20,9 +20,9 @@ _TILE_VOTES = 2**25
 _TILE_SIDE = {2: 1024, 3: 96}
 _WIDEST_HALO = {2: 2048, 3: 24}
 """In a volume a wide one would cost many times what the tile does."""
-_TILE_VALUES = 2**26
+_TILE_VALUES = 72_000_000
 """Of scaled pixels."""
-_REGIONS_SEEN = 32
+_REGIONS_SEEN = 24
 """Votes beyond a tile that its regions are found in; borders look no further."""
 
 Voters = Callable[[Tensor, Tile, tuple[int, ...]], tuple[Iterable[Tensor], Tensor]]
