@@ -101,18 +101,24 @@ def growth(runs: int) -> list[Row]:
     viewer, widget = open_widget("tissue")
     pixels = viewer.layers[0].data[:_SIDE, :_SIDE].copy()
     viewer.layers.clear()
-    image = viewer.add_image(pixels, name="tissue", rgb=True)
+    viewer.add_image(pixels, name="tissue", rgb=True)
     before = now = (0, 0)
     for number in range(1, runs + 1):
         run(widget)
-        for layer in [one for one in viewer.layers if one is not image]:
-            viewer.layers.remove(layer)
+        remove_results(viewer)
         if number in (min(_SETTLED, runs), runs):
             before, now = now, _memory(widget)
     viewer.close()
     more = f"{now[0] - before[0]} MiB, training process {now[1] - before[1]} MiB"
     what = f"{runs} runs on {_SIDE} x {_SIDE} RGB, memory of the window above that after the tenth"
     return [(what, "20 MB", more)]
+
+
+def remove_results(viewer: napari.Viewer) -> None:
+    """Leave the image alone."""
+    for layer in viewer.layers[1:]:
+        viewer.layers.remove(layer)
+    QApplication.processEvents()
 
 
 def timeline(widget: Any) -> tuple[list[tuple[str, float]], Callable[[], None]]:
