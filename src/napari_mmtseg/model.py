@@ -418,7 +418,8 @@ class Model:
 
     def draft(self) -> Model:
         """Return a copy that leaves out what only refines the labels, for a passing look."""
-        return replace(self, method=replace(self.method, **self.method.draft))
+        method = replace(self.method, **self.method.draft)
+        return replace(self, method=method, weights=engine.drafted(self.weights, method))
 
     @property
     def spacing(self) -> tuple[float, ...]:

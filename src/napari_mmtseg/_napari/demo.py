@@ -9,11 +9,13 @@ from pathlib import Path
 
 import napari
 import tifffile
+from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_mmtseg._napari.widgets import SegmentWidget
 
 _PATIENCE_SECONDS = 900
+_HEARTBEAT_MS = 50
 
 
 def open_widget(sample: str) -> tuple[napari.Viewer, SegmentWidget]:
@@ -36,12 +38,12 @@ def wait(until: Callable[[], bool], seconds: float = _PATIENCE_SECONDS) -> None:
     TimeoutError
         If it takes longer than that many seconds.
     """
-    start = time.monotonic()
+    start, heartbeat = time.monotonic(), QTimer()
+    heartbeat.start(_HEARTBEAT_MS)  # an idle window has no events
     while not until():
         if time.monotonic() - start > seconds:
             raise TimeoutError(f"Nothing came of it in {seconds:g} s")
-        QApplication.processEvents()
-        time.sleep(0.01)
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
 
 
 def run(widget: SegmentWidget) -> None:

@@ -65,9 +65,7 @@ class GroupWidget(JobWidget):
         self.panel.finished.connect(self._show)
         self.panel.dropped.connect(self.refresh)
         self.objects.activated.connect(self._choose_by_hand)
-        events = self.viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.connect(self._take_objects)
+        self.objects.listed.connect(self._take_objects)
         self._take_objects()
 
     def problem(self) -> str:

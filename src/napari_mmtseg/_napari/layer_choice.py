@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Shapes
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
@@ -31,6 +32,9 @@ class LayerChoice(QComboBox):
     kind : type
         Of the layers offered.
     """
+
+    listed = Signal()
+    """The layers to choose from have come, gone, moved or been renamed."""
 
     def __init__(
         self,
@@ -127,3 +131,4 @@ class LayerChoice(QComboBox):
         self.blockSignals(False)
         if self.layer != before:
             self.currentIndexChanged.emit(self.currentIndex())
+        self.listed.emit()

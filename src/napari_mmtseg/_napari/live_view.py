@@ -1,8 +1,7 @@
-"""Show the labels as they are while training, in a layer that goes when training ends."""
+"""Show the labels as they are while training, in the layer that then becomes the result's."""
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
@@ -61,30 +60,41 @@ class LiveView:
             **self._placed,
         )
         self._layer.editable = False
-        # napari collects garbage when a layer goes, which stops a window full of objects for a
-        # third of a second. What is older than the layer is left out of that: see `_thaw`.
-        gc.freeze()
-        self._viewer.layers.events.removing.connect(self._thaw)
         active = self._viewer.layers.selection.active
         with napari_layers.unlooked(self._viewer):
             self._viewer.add_layer(self._layer)
             if active is not None:
                 self._viewer.layers.selection.active = active
 
+    def become(self, result: Labels) -> Labels:
+        """Turn the layer into that of a result: to remove one and add another takes far longer.
+
+        Returns
+        -------
+        Labels
+            The layer shown: its own, or the result's, added, if there is none or the user changed it.
+        """
+        layer = self._layer
+        if layer is None or not self._is_ours(layer):
+            napari_layers.show(self._viewer, result)
+            return result
+        self._layer = None
+        layer.metadata = result.metadata
+        layer.data = result.data
+        layer.features = result.features
+        layer.opacity = result.opacity
+        layer.visible = True
+        layer.name = result.name  # by which others hear of it
+        with napari_layers.unlooked(self._viewer):
+            self._viewer.layers.selection.active = layer
+        return layer
+
     def drop(self) -> None:
-        """Remove the layer, unless the user has changed it."""
+        """Remove the layer, unless the user has changed it or it is a result's."""
         layer, self._layer = self._layer, None
-        if layer is None:
-            return
-        self._viewer.layers.events.removing.disconnect(self._thaw)
-        if self._is_ours(layer):
+        if layer is not None and self._is_ours(layer):
             with napari_layers.unlooked(self._viewer):
                 self._viewer.layers.remove(layer)
-        gc.unfreeze()
-
-    def _thaw(self) -> None:
-        """Leave nothing out when the user removes a layer: it may be older."""
-        gc.unfreeze()
 
     def _is_ours(self, layer: Labels) -> bool:
         return layer in self._viewer.layers and layer.data is self._known

@@ -73,9 +73,8 @@ class ObjectsPicker(QWidget):
         self.axes.currentIndexChanged.connect(lambda: self.changed.emit())
         self.images.currentIndexChanged.connect(lambda: self.changed.emit())
         self.images.activated.connect(self._choose_image_by_hand)
-        events = viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.connect(self._choose)
+        for choice in (self.labels, self.images):
+            choice.listed.connect(self._choose)
         self.destroyed.connect(self._links.close)
         self._choose()
 

@@ -286,16 +286,16 @@ class SegmentWidget(JobWidget):
 
     def _show_result(self, done: Done) -> None:
         run, result = self._run, done.result
-        shown = self.anew.take(done, self.lazy)
-        self._drop_live()
-        if shown:
-            return
-        if isinstance(result, Saved) and self._saving is not None:
+        if self.anew.take(done, self.lazy):
+            pass
+        elif isinstance(result, Saved) and self._saving is not None:
             self._show_saved(result, self._saving)
         elif isinstance(result, Lazily) and run is not None:
+            run.live.drop()
             self._show_lazy(result, run, done.seconds)
         elif isinstance(result, Segmentation) and run is not None and done.shown is not None:
             self._show_whole(result, done.shown, run, done.seconds)
+        self._drop_live()
 
     def _show_whole(self, result: Segmentation, shown: Shown, run: Run, seconds: float) -> None:
         result = laid_out(result, run.origin.axes)
@@ -308,7 +308,8 @@ class SegmentWidget(JobWidget):
         except MemoryError as error:
             self.panel.fail(words_for(error))
             return
-        self._add(labels, run, rest=result.model is not None and not result.complete)
+        rest = result.model is not None and not result.complete
+        labels = self._add(labels, run, rest=rest)
         remember(result.model, {"made": labels.metadata[napari_layers.METADATA_KEY]})
         self.results.show_result(
             Result(labels, result.model, run.placed, run.about, run.origin, whole=result),
@@ -326,7 +327,7 @@ class SegmentWidget(JobWidget):
         layer, labels, uncertainty = self.lazy.layers(
             result, order, run.live.shape, run.name, run.placed, metadata
         )
-        self._add(layer, run)
+        layer = self._add(layer, run)
         if layer.multiscale:
             self.panel.say(f"Done in {duration(seconds)}. {_TILED}")
         remember(model, {"made": layer.metadata[napari_layers.METADATA_KEY]})
@@ -334,13 +335,15 @@ class SegmentWidget(JobWidget):
             Result(layer, model, run.placed, run.about, run.origin, lazy=labels), uncertainty
         )
 
-    def _add(self, labels: Labels, run: Run, *, rest: bool = False) -> None:
+    def _add(self, labels: Labels, run: Run, *, rest: bool = False) -> Labels:
+        """Show the labels of a run, and return the layer that has them."""
         self.panel.offer_all(rest or run.how["part"] is not None)
-        if run.strokes is not None:
-            labels.colormap = run.strokes.colormap
         for one in napari_layers.earlier(self.viewer.layers, labels.metadata):
             one.visible = False
-        napari_layers.show(self.viewer, labels)
+        shown = run.live.become(labels)
+        if run.strokes is not None:
+            shown.colormap = run.strokes.colormap
+        return shown
 
     def save_result(self, path: str, overwrite: bool) -> None:
         """Write the labels of the last result to OME-Zarr."""

@@ -196,6 +196,13 @@ def predictor(weights: Weights, method: Method) -> Predictor:
     return made
 
 
+def drafted(weights: Weights, method: Method) -> Weights:
+    """Leave out the weights that a passing look can do without."""
+    engine = _engine_of(method)
+    fewer: Weights = engine.drafted(weights) if hasattr(engine, "drafted") else weights
+    return fewer
+
+
 def arrays(method: Method, is_rgb: bool) -> dict[str, Array]:
     """Declare a method's weights by name; a name that ends in "." is the beginning of many."""
     declared: dict[str, Array] = _engine_of(method).arrays(method, is_rgb)

@@ -13,7 +13,7 @@ from napari_mmtseg.engine import Step, Training, Weights
 from napari_mmtseg.engine.alignment import count_overlap, permutation
 from napari_mmtseg.engine.descent import Descent
 from napari_mmtseg.engine.devices import drive
-from napari_mmtseg.engine.frozen import arrays, learned, part, predictor
+from napari_mmtseg.engine.frozen import arrays, drafted, learned, part, predictor
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
 from napari_mmtseg.engine.networks import winners
 from napari_mmtseg.engine.sampling import batches, glimpse, survey, working_sample
@@ -21,7 +21,7 @@ from napari_mmtseg.engine.start import start
 from napari_mmtseg.engine.texture import looked_at
 from napari_mmtseg.methods import MMT
 
-__all__ = ["arrays", "predictor", "train"]
+__all__ = ["arrays", "drafted", "predictor", "train"]
 
 
 def train(sample: Sample, method: MMT, initial: Weights | None = None) -> Training:
