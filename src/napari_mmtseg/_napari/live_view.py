@@ -72,7 +72,7 @@ class LiveView:
         Returns
         -------
         Labels
-            The layer shown: its own, or the result's, added, if there is none or the user changed it.
+            The layer shown: its own, or the result's if there is none or the user changed it.
         """
         layer = self._layer
         if layer is None or not self._is_ours(layer):
