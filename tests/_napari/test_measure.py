@@ -230,6 +230,15 @@ def test_opening_it_for_a_layer_measures_it_at_once(viewer, qtbot, cells):
     qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
 
 
+def test_one_that_is_open_already_is_taken_and_seen(viewer, qtbot, cells):
+    widget = MeasureWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget, name="as the menu calls it")
+    dock.hide()
+    assert open_measure(viewer, viewer.add_labels(cells[1])) is widget
+    assert not dock.isHidden()
+    qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
+
+
 def test_from_an_open_image_to_a_table_in_two_clicks(viewer, qtbot, cells):
     viewer.add_image(cells[0], name="cells", scale=(0.5, 0.5), units=("um", "um"))
     method = FelzenszwalbWidget(viewer)
@@ -237,7 +246,7 @@ def test_from_an_open_image_to_a_table_in_two_clicks(viewer, qtbot, cells):
     method.panel.run_button.click()
     qtbot.waitUntil(lambda: not method.running, timeout=4 * SECONDS)
     method.results.measure_button.click()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Measure")
+    widget = viewer.window.dock_widgets["Measure (MMT Segmentation)"]
     qtbot.waitUntil(lambda: not widget.running, timeout=SECONDS)
     assert widget.measured.units["diameter"] == "µm"
     assert widget.picker.layer == viewer.layers[-1]

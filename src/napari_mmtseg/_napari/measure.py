@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import napari
 
 _ALONE_MS = 400
+_DOCK = "Measure (MMT Segmentation)"
+"""As napari's menu calls it, which then finds the widget too."""
 _STALE = "The labels have changed since: measure again."
 
 
@@ -344,8 +346,15 @@ def with_measures(features: pd.DataFrame, table: Table) -> pd.DataFrame:
 
 def open_measure(viewer: napari.viewer.Viewer, layer: Any) -> MeasureWidget:
     """Open the widget, or take the one that is open already, and measure a Labels layer."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Measure", tabify=True)
-    assert isinstance(widget, MeasureWidget)
+    docked = viewer.window.dock_widgets.values()
+    widget = next((one for one in docked if isinstance(one, MeasureWidget)), None)
+    if widget is None:
+        widget = MeasureWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=_DOCK, tabify=True)
+    dock = widget.parentWidget()
+    if dock is not None:
+        dock.show()
+        dock.raise_()
     widget.picker.labels.choose(layer)
     widget.start()
     return widget
