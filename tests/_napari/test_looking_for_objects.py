@@ -113,7 +113,7 @@ def test_from_an_open_image_to_a_table_of_sizes_in_two_clicks(viewer, qtbot, spo
     press(widget.panel.run_button)
     finish(widget, qtbot)
     press(widget.results.measure_button)
-    _, measure = viewer.window.add_plugin_dock_widget("napari-mmtseg", "Measure")
+    measure = viewer.window.dock_widgets["Measure (MMT Segmentation)"]
     qtbot.waitUntil(lambda: not measure.running, timeout=SECONDS)
     layer = viewer.layers["spots · MMT objects"]
     assert measure.picker.layer == layer
