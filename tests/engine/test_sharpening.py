@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from napari_mmtseg.engine.refine.sharpening import sharpened, sharpened_groups
+from napari_mmtseg.engine.voting import sharpening_radius
+from napari_mmtseg.methods import MMT
 
 GROUPS = torch.tensor([0, 1])
 
@@ -50,3 +52,11 @@ def test_a_volume_of_equal_planes_is_sharpened_as_its_planes_are():
     for radius in ((0, 4, 4), (2, 4, 4)):
         found = sharpened(*deep, radius)
         torch.testing.assert_close(found, flat[:, None].expand(-1, 5, -1, -1), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("wanted_px", "step_px", "votes"), [(28, 1.0, 28), (28, 8.0, 3), (3, 8.0, 1), (0, 1.0, 0)]
+)
+def test_a_window_smaller_than_a_vote_is_one_and_none_stays_none(wanted_px, step_px, votes):
+    method = MMT(sharpening_px=wanted_px)
+    assert sharpening_radius(method, [step_px, step_px]) == (votes, votes)

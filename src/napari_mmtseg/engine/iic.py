@@ -149,8 +149,8 @@ def _learned(
     freeze(network, [pixels for pixels, _ in windows])
     n_main, n_over = network.n_clusters
     spacing, factor = drawer.spacing, network.factor
-    steps = (f * size for f, size in zip(factor, spacing, strict=True))
-    radius = tuple(int(method.sharpening_px // step) for step in steps)
+    steps = [f * size for f, size in zip(factor, spacing, strict=True)]
+    radius = voting.sharpening_radius(method, steps)
     winners, colours = [], []
     for pixels, weight in looked:
         there = on_grid(weight, factor) > 0  # (B, *votes)

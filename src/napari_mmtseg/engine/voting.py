@@ -74,9 +74,7 @@ def predictor(
         Where and in what numbers the voters work.
     """
     steps = [f * float(size) for f, size in zip(factor, spacing, strict=True)]  # of the votes
-    radius = tuple(int(max(1, method.sharpening_px // step)) for step in steps)
-    if not method.sharpening_px:
-        radius = (0,) * len(radius)
+    radius = sharpening_radius(method, steps)
     size = tuple(step / steps[-1] for step in steps)
     grid = voting_grid(method.vote_border, len(size), size)
     context = _REGIONS_SEEN if method.vote_border else 0
@@ -128,6 +126,24 @@ def predictor(
 
     side = _side(n_votes, n_channels, factor)
     return Predictor(tuple(factor), (side,) * len(factor), halo, reduce, find)
+
+
+def sharpening_radius(method: RefinedMethod, steps: Sequence[float]) -> tuple[int, ...]:
+    """Return the half side in votes, at least one, of the windows that borders are sharpened by.
+
+    Parameters
+    ----------
+    method : RefinedMethod
+    steps : sequence of float
+        Size of a vote along each axis, in pixels.
+
+    Returns
+    -------
+    tuple of int
+        0 along all axes if the method leaves borders alone.
+    """
+    least = 1 if method.sharpening_px else 0
+    return tuple(max(least, int(method.sharpening_px // step)) for step in steps)
 
 
 def _looked_at(
