@@ -77,17 +77,22 @@ def _given(
     clusters: Whole, pieces: NDArray[np.int32], small: NDArray[np.bool_]
 ) -> tuple[Whole, bool]:
     """Give small pieces to the cluster that most of their outer sides touch, if that is large."""
-    speck = small[pieces]
-    touched: list[NDArray[np.int64]] = []
-    for one, other in neighbours(clusters.ndim):
-        for here, there in ((one, other), (other, one)):
-            sides = speck[here] & ~speck[there] & (clusters[there] >= 0)
-            touched.append(
-                np.stack([pieces[here][sides], clusters[there][sides]], 1).astype(np.int64)
-            )
-    pairs, counts = np.unique(np.concatenate(touched), axis=0, return_counts=True)
+    flat, numbers = clusters.ravel(), pieces.ravel()
+    places = np.flatnonzero(small[numbers])
+    own, many = numbers[places].astype(np.int64), int(clusters.max()) + 1
+    touched = []  # the piece and the cluster, in one number
+    strides = np.cumprod((1, *clusters.shape[:0:-1]))[::-1]
+    at = np.unravel_index(places, clusters.shape)
+    for along, length, stride in zip(at, clusters.shape, strides, strict=True):
+        for inside, step in ((along > 0, -stride), (along < length - 1, stride)):
+            beside = places[inside] + step
+            sides = ~small[numbers[beside]] & (flat[beside] >= 0)
+            touched.append(own[inside][sides] * many + flat[beside[sides]])
+    pairs, counts = np.unique(np.concatenate(touched), return_counts=True)
     new = np.full(len(small), -1, clusters.dtype)
     order = np.argsort(counts, kind="stable")  # the last, most touched one stays
-    new[pairs[order, 0]] = pairs[order, 1]
-    found = new[pieces]
-    return np.where(found >= 0, found, clusters), bool((new[small] < 0).any())
+    new[pairs[order] // many] = pairs[order] % many
+    found = flat.copy()
+    known = new[own] >= 0
+    found[places[known]] = new[own[known]]
+    return found.reshape(clusters.shape), bool((new[small] < 0).any())
