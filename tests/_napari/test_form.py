@@ -1,8 +1,11 @@
 """The form shows settings as they are."""
 
 import pytest
+from napari.settings import get_settings
 
 from napari_mmtseg._napari.form import SettingsForm
+from napari_mmtseg._napari.scrolled import Scrolled
+from napari_mmtseg._napari.widgets import SegmentWidget
 from napari_mmtseg.methods import METHODS, ObjectIIC
 
 CLASSES = [*METHODS.values(), ObjectIIC]
@@ -16,3 +19,21 @@ def test_every_preset_comes_back_from_the_form(cls, qtbot):
     for name in cls.presets:
         form.show_method(cls.preset(name))
         assert form.method() == cls.preset(name)
+
+
+def test_larger_fonts_cut_nothing_off(make_napari_viewer, qtbot):
+    appearance = get_settings().appearance
+    before = appearance.font_size
+    try:
+        appearance.font_size = before + 5
+        viewer = make_napari_viewer(show=True)
+        widget = SegmentWidget(viewer)
+        scroll = viewer.window.add_dock_widget(widget).findChild(Scrolled)
+        needed = scroll.widget().minimumSizeHint
+        qtbot.waitUntil(lambda: scroll.viewport().width() >= needed().width())
+        table = widget.results.labels.table
+        assert table.font() == widget.results.labels.title.font()
+        assert table.verticalHeader().defaultSectionSize() > table.fontMetrics().height()
+        viewer.close()
+    finally:
+        appearance.font_size = before

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLineEdit,
     QPushButton,
-    QScrollArea,
     QSpinBox,
     QTableView,
     QVBoxLayout,
@@ -27,6 +26,7 @@ from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.messages import Done, FileTold, FolderJob
 from napari_mmtseg._napari.method_panel import MethodPanel
 from napari_mmtseg._napari.run_panel import JobWidget, duration
+from napari_mmtseg._napari.scrolled import Scrolled
 from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.folders import Batch
 from napari_mmtseg.folders.running import Summary
@@ -110,17 +110,11 @@ class FoldersWidget(JobWidget):
         for part in (self.measured, self.overwrite, self.methods, self.panel.curve):
             column.addWidget(part)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
         outer = QVBoxLayout(self)
-        outer.addWidget(scroll, 1)
+        outer.addWidget(Scrolled(inner), 1)
         outer.addWidget(self.panel)
         outer.addWidget(self.table, 1)
         outer.addWidget(self.open_button)
-        self.setMinimumWidth(420)
 
     def problem(self) -> str:
         """Say why Run cannot be pressed now, or return an empty string."""

@@ -58,7 +58,6 @@ class GroupWidget(JobWidget):
             column.addWidget(part)
         column.addStretch(1)
         column.addWidget(self.results)
-        self.setMinimumWidth(380)
         self.picker.changed.connect(self.refresh)
         self.form.changed.connect(self.refresh)
         self.panel.run_wanted.connect(self.run)

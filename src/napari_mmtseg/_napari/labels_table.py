@@ -20,6 +20,8 @@ from qtpy.QtCore import (
 from qtpy.QtGui import (
     QBrush,
     QColor,
+    QFont,
+    QFontMetrics,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -31,6 +33,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QFrame,
     QHeaderView,
+    QLabel,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
@@ -40,6 +43,8 @@ from qtpy.QtWidgets import (
 EYE, SWATCH, NAME, SHARE, MEAN, SURE = range(6)
 _HEADINGS = ("", "", "Label", "Share", "Mean", "Sure")
 _WIDTHS = {EYE: 28, SWATCH: 26, SHARE: 74, MEAN: 66, SURE: 46}
+_COUNT = 32
+"""More than a share needs if a count stands before it."""
 _ROW = 24
 _MOST_ROWS = 6
 _DISPLAY, _EDIT = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole
@@ -260,7 +265,6 @@ class LabelsTable(QTableView):
         assert vertical is not None
         assert horizontal is not None
         vertical.hide()
-        vertical.setDefaultSectionSize(_ROW)
         vertical.setMinimumSectionSize(_ROW)
         horizontal.setHighlightSections(False)
         horizontal.setStyleSheet(_FLAT)
@@ -270,8 +274,6 @@ class LabelsTable(QTableView):
             stretches = column == NAME
             mode = QHeaderView.ResizeMode.Stretch if stretches else QHeaderView.ResizeMode.Fixed
             horizontal.setSectionResizeMode(column, mode)
-            if column in _WIDTHS:
-                self.setColumnWidth(column, _WIDTHS[column])
         selection = self.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(lambda *_: self.chosen.emit())
@@ -284,8 +286,6 @@ class LabelsTable(QTableView):
         self.rows.show(rows, channels)
         self.setColumnHidden(MEAN, all(one.means is None for one in rows))
         self.setColumnHidden(SURE, all(one.confidence is None for one in rows))
-        counted = any(one.pieces is not None for one in rows)
-        self.setColumnWidth(SHARE, _WIDTHS[SHARE] + 32 * counted)
         self.select(before)
 
     def selected_labels(self) -> list[int]:
@@ -341,10 +341,29 @@ class LabelsTable(QTableView):
             self._fit()
 
     def _fit(self) -> None:
-        horizontal = self.horizontalHeader()
+        horizontal, vertical = self.horizontalHeader(), self.verticalHeader()
         assert horizontal is not None
+        assert vertical is not None
+        font = label_font(self)
+        for part in (self, horizontal):
+            part.setFont(font)
+        row = max(_ROW, QFontMetrics(font).height() + 8)
+        vertical.setDefaultSectionSize(row)
+        counted = any(one.pieces is not None for one in self.rows.rows)
+        for column, width in _WIDTHS.items():
+            width += _COUNT * (counted and column == SHARE)
+            self.setColumnWidth(column, width * row // _ROW)
         rows = max(1, min(_MOST_ROWS, self.rows.rowCount()))
-        self.setFixedHeight(horizontal.sizeHint().height() + rows * _ROW + 2)
+        self.setFixedHeight(horizontal.sizeHint().height() + rows * row + 2)
+
+
+def label_font(parent: QWidget) -> QFont:
+    """Return the font of the labels around, which napari gives to no table."""
+    label = QLabel(parent)
+    label.ensurePolished()
+    font = label.font()
+    label.deleteLater()
+    return font
 
 
 def paint_eye(painter: QPainter, centre: QPointF, colour: QColor, is_open: bool) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QCloseEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QDockWidget,
@@ -42,6 +42,7 @@ _BUSY_SECONDS = 1.0
 """Without a word, before the bar moves to and fro, which costs the run some of the processor."""
 _RUN = "Train on the ticked images and label them."
 _SHORTCUT = "Ctrl+Return"
+_LEAST_PX = 380
 _DOING = {
     "labelling": "Labelling part {} of {}",
     "objects": "Parting objects, {} of {}",
@@ -303,6 +304,11 @@ class JobWidget(QWidget):
     def running(self) -> bool:
         """Whether a run is under way."""
         return self.panel.running
+
+    def minimumSizeHint(self) -> QSize:
+        """Return what its parts need, and not less than looks well."""
+        hint = super().minimumSizeHint()
+        return QSize(max(_LEAST_PX, hint.width()), hint.height())
 
     def name_dock(self, name: str) -> None:
         """Say in the title of the dock, if there is one, what runs here."""

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari import preferences
@@ -28,6 +27,7 @@ from napari_mmtseg._napari.regions import EVERYTHING, Part
 from napari_mmtseg._napari.result_panel import Result, ResultPanel
 from napari_mmtseg._napari.run_panel import JobWidget, cut_short, duration
 from napari_mmtseg._napari.script import as_python
+from napari_mmtseg._napari.scrolled import Scrolled
 from napari_mmtseg._napari.serving import Serve
 from napari_mmtseg._napari.storing import Saved
 from napari_mmtseg._napari.tab_order import read_in_order
@@ -113,19 +113,12 @@ class SegmentWidget(JobWidget):
         for part in (self.picker, self.methods, self.uncertainty, self.panel.curve):
             column.addWidget(part)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 8)
-        outer.addWidget(scroll, 1)
+        outer.addWidget(Scrolled(inner), 1)
         for part in (self.panel, self.results):  # always in view
             part.layout().setContentsMargins(9, 0, 9, 0)
             outer.addWidget(part)
-        self.setMinimumWidth(380)
 
     @property
     def form(self) -> SettingsForm:
