@@ -171,6 +171,25 @@ def test_more_labels_are_taken_for_objects_only_if_they_find_rounder_ones():
     assert_array_equal(seek(plain, [np.array([1, 2])], (1.0, 1.0)), [False, True])
 
 
+def test_the_rounder_half_of_the_objects_is_not_taken_for_all():
+    truth = discs(noise=0)[1]
+    pale = np.isin(truth, (1, 3, 5, 6)) & (np.random.default_rng(0).random(truth.shape) < 0.7)
+    clusters = (pale + 2 * np.isin(truth, (2, 4))).astype(np.int16)
+    views = [View(clusters, (clusters / 2).astype(np.float32)[None])]
+    two, three = np.array([1, 2, 2]), np.array([1, 2, 3])
+    assert_array_equal(seek(views, [three], (1.0, 1.0)), [False, False, True])
+    assert_array_equal(seek(views, [two, three], (1.0, 1.0)), [False, True, True])
+
+
+def test_objects_may_be_pale_and_dark():
+    truth = discs(noise=0)[1]
+    dark = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=truth.shape), 1.5) > 0
+    clusters = ((truth > 0) * (1 + dark)).astype(np.int16)
+    views = [View(clusters, (clusters / 2).astype(np.float32)[None])]
+    tables = [np.array([1, 1, 2]), np.array([1, 2, 3])]
+    assert_array_equal(seek(views, tables, (1.0, 1.0)), [False, True, True])
+
+
 def test_a_label_without_pieces_is_no_object():
     views = [View(np.zeros((20, 20), np.int16), np.zeros((1, 20, 20), np.float32))]
     assert not seek(views, [np.array([1, 2])], (1.0, 1.0)).any()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_mmtseg.labels.parting import first_look
+from napari_mmtseg.labels.parting import BLUR, by_distance, depth, first_look
 from napari_mmtseg.labels.shapes import weighted_median
 
 _LEAST, _MOST = 0.001, 0.7
@@ -22,6 +22,8 @@ _CLEARLY = 0.035
 """How much better more labels must do than fewer ones."""
 _AS_CLEAR = 0.7
 """How much of the step at the rim of what fewer labels found must be left."""
+_LOST = 0.4
+"""Share of what fewer labels found that may be gone: pieces that hold nothing of more labels."""
 _NEAR_PX = 3
 _FEWEST_PX = 20
 
@@ -51,9 +53,11 @@ def seek(
 ) -> NDArray[np.bool_]:
     """Decide which label is that of objects: the one whose pieces are the roundest.
 
-    Each label of each table is tried: its pieces are parted, and judged by how well ellipses fill
-    them, weighted by size. A label that covers much of the image or of its rim counts less. More
-    labels must do clearly better than fewer, and what they find must stand out about as much.
+    Each label of each table is tried, and all but the largest together, since objects may be pale
+    and dark: the pieces are parted, and judged by how well ellipses fill them, weighted by size.
+    What covers much of the image or of its rim counts less. More labels must do clearly better
+    than fewer; what they find must stand out about as much, and as a part of what fewer found lose
+    little of that.
 
     Parameters
     ----------
@@ -67,19 +71,19 @@ def seek(
     Returns
     -------
     (K,) bool array
-        The clusters of that label; none if no label has pieces.
+        The clusters of that label, or of all but the largest; none if no label has pieces.
     """
     best, most, clear = np.zeros(len(tables[0]), np.bool_), -np.inf, 0.0
     tried: set[bytes] = set()
     for table in tables:
         least, least_clear = most + _CLEARLY, _AS_CLEAR * clear
-        for label in np.unique(table[table > 0]):
-            members = table == label
+        fewer = best
+        for members in _choices(views, table):
             if members.tobytes() in tried:
                 continue
             tried.add(members.tobytes())
             worth = _worth(views, members, spacing)
-            if worth > max(least, most):
+            if worth > max(least, most) and _lost(views, fewer, members, spacing) < _LOST:
                 stands_out = _standing_out(views, members)
                 if stands_out >= least_clear:
                     best, most, clear = members, worth, stands_out
@@ -117,6 +121,40 @@ def contrast_of(pixels: NDArray[np.float32], weights: NDArray[np.float64]) -> ND
     return found
 
 
+def _choices(views: Sequence[View], table: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+    """Return the clusters of each label, and those of all but the largest."""
+    sizes = np.zeros(int(table.max(initial=0)) + 1)
+    for view in views:
+        found = view.clusters[view.clusters >= 0]
+        sizes += np.bincount(table[found], minlength=len(sizes))
+    labels = np.unique(table[table > 0])
+    for label in labels:
+        yield table == label
+    if len(labels) > 2:
+        yield (table > 0) & (table != 1 + sizes[1:].argmax())
+
+
+def _lost(
+    views: Sequence[View],
+    before: NDArray[np.bool_],
+    members: NDArray[np.bool_],
+    spacing: tuple[float, ...],
+) -> float:
+    """Return the share of what there was before in pieces that hold nothing of a part of it."""
+    gone = whole = 0
+    if (members & ~before).any():  # another thing
+        return 0.0
+    for view in views:
+        inside, now = _inside(view, before), _inside(view, members)
+        seen = first_look(inside, spacing)
+        if seen is not None:
+            parts = by_distance(depth(inside, spacing), inside, BLUR * seen.diameter, spacing)
+            sizes = np.bincount(parts.ravel())[1:]
+            held = np.bincount(parts[now], minlength=len(sizes) + 1)[1:]
+            gone, whole = gone + int(sizes[held == 0].sum()), whole + int(sizes.sum())
+    return gone / max(whole, 1)
+
+
 def _inside(view: View, members: NDArray[np.bool_]) -> NDArray[np.bool_]:
     found: NDArray[np.bool_] = np.append(members, False)[view.clusters]  # the last is for -1
     return found
@@ -124,10 +162,12 @@ def _inside(view: View, members: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _worth(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[float, ...]) -> float:
     """Return the mean roundness of a label's pieces, less what speaks against objects."""
-    sizes, round_ones, cover, rim = [], [], [], []
-    for view in views:
-        inside = _inside(view, members)
-        cover.append(inside.mean())
+    insides = [_inside(view, members) for view in views]
+    share = float(np.mean([inside.mean() for inside in insides]))
+    if not _LEAST < share < _MOST:
+        return -np.inf
+    sizes, round_ones, rim = [], [], []
+    for inside in insides:
         edges = [np.take(inside, end, axis) for axis in (-2, -1) for end in (0, -1)]
         rim.append(np.mean([edge.mean() for edge in edges]))
         if inside.sum() < _FEWEST_PX:
@@ -136,8 +176,7 @@ def _worth(views: Sequence[View], members: NDArray[np.bool_], spacing: tuple[flo
         if seen is not None:
             sizes.append(seen.sizes)
             round_ones.append(seen.roundness)
-    share = float(np.mean(cover))
-    if not sizes or not _LEAST < share < _MOST:
+    if not sizes:
         return -np.inf
     mean = np.average(np.concatenate(round_ones), weights=np.concatenate(sizes))
     return (
