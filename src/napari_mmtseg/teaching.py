@@ -27,7 +27,7 @@ _UNLABELLED_TILES = 4
 """Of images without labels, from which the teachers teach."""
 _SHARPENED_TILES = 4
 """In which it is tried whether sharper borders suit the classes."""
-_MOST_CHANGED = 0.5
+_MOST_CHANGED = 0.2
 """Share of the smallest class."""
 _MOST_CLASSES = 512
 _HELD_PX = 16
@@ -108,7 +108,7 @@ def lesson_steps(
         If they do not fit, or do not tell classes apart.
     """
     from napari_mmtseg.engine.students import STUDENTS, Lesson, beginners, teach
-    from napari_mmtseg.engine.taught import bank, emphasis  # loads PyTorch
+    from napari_mmtseg.engine.taught import bank, emphasis, window_steps  # loads PyTorch
 
     method = taught_method(pupil.method)
     sides = [
@@ -133,7 +133,8 @@ def lesson_steps(
     counts = np.bincount(every, minlength=len(names))
     examples, example_classes = _remembered(start, rows.painted[learning], classes[learning])
     _check_told(examples, example_classes, what)
-    start |= {"examples": examples, "example_classes": example_classes}
+    start |= {"examples": examples, "example_classes": example_classes, "sharp": np.array(0)}
+    start["window"] = np.array(window_steps(len(pupil.spacing), what))
 
     lesson = Lesson(
         _standard(start, examples),
@@ -170,18 +171,21 @@ def _sharpens(
     That suits classes that differ in intensity, and takes classes of texture apart: then it makes
     painted pixels wrong, or much of the smallest class another one.
     """
-    labeller = Labeller(cast(Any, _Seen(method, scaling, {**weights, "sharp": np.array(1)})))
+    from napari_mmtseg.engine.taught import before_and_after
+
+    labeller = Labeller(cast(Any, _Seen(method, scaling, weights)))
     gained = changed = 0
     sizes = np.zeros(len(names), np.int64)
     for frames, index, tile, strokes in painted[:: -(-len(painted) // _SHARPENED_TILES)]:
-        drafts: list[NDArray[np.int16]] = []
-        after = labeller.find(frames, index, tile, draft=drafts.append).clusters
-        before = drafts[0]  # of one student, which is as good here
-        here = (strokes > 0) & (before >= 0)
-        gained += int((names[after[here]] == strokes[here]).sum())
-        gained -= int((names[before[here]] == strokes[here]).sum())
+        pixels, valid, place = _pixels(labeller, scaling, frames, index, tile)
+        both = before_and_after(weights, method, pixels)
+        before, after = (one[place][valid] for one in both)
+        told = strokes[valid]
+        here = told > 0
+        gained += int((names[after[here]] == told[here]).sum())
+        gained -= int((names[before[here]] == told[here]).sum())
         changed += int((after != before).sum())
-        sizes += np.bincount(before[before >= 0], minlength=len(names))
+        sizes += np.bincount(before, minlength=len(names))
     return gained >= 0 and changed < _MOST_CHANGED * sizes.min()
 
 
@@ -207,6 +211,7 @@ def _nothing(
         "examples": np.zeros((0, n_features), np.float32),
         "example_classes": np.zeros(0, np.int64),
         "sharp": np.array(0),
+        "window": np.array(1),
         **students,
     }
 
@@ -275,12 +280,20 @@ def _described(
     """Describe a tile, (F, n), just as predicting will: it finds it described already."""
     from napari_mmtseg.engine.taught import described
 
+    pixels, valid, place = _pixels(labeller, scaling, frames, index, tile)
+    with memory.kept():
+        rows = described(pixels)[:, *place].flatten(1).numpy()
+    return rows, valid.ravel()
+
+
+def _pixels(
+    labeller: Labeller, scaling: Scaling, frames: Frames, index: int, tile: Region
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Region]:
+    """Read a tile with its halo, scaled; tell which of its own pixels are finite, and its place."""
     read = grown(tile, labeller.halo_px, frames.frame_shape)
     pixels, valid = scaling.apply(frames.read(index, read))
     place = within(tile, read)
-    with memory.kept():
-        rows = described(pixels)[:, *place].flatten(1).numpy()
-    return rows, valid[place].ravel()
+    return pixels, valid[place], place
 
 
 def _named(
