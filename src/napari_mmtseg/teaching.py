@@ -133,8 +133,8 @@ def lesson_steps(
     counts = np.bincount(every, minlength=len(names))
     examples, example_classes = _remembered(start, rows.painted[learning], classes[learning])
     _check_told(examples, example_classes, what)
-    start |= {"examples": examples, "example_classes": example_classes, "sharp": np.array(0)}
-    start["window"] = np.array(window_steps(len(pupil.spacing), what))
+    start |= {"examples": examples, "example_classes": example_classes}
+    start |= {"sharp": np.array(0), "window": np.array(window_steps(len(pupil.spacing), what))}
 
     lesson = Lesson(
         _standard(start, examples),
@@ -153,8 +153,8 @@ def lesson_steps(
         if (yield step):
             break
     if method.sharpening_px and what == "scribbles":  # labels tell where borders are
-        shown = [*_places(labeller, images, sides)]
-        sharp = _sharpens(method, pupil.scaling, weights, shown, names)
+        places = [*_places(labeller, images, sides)]
+        sharp = _sharpens(method, pupil.scaling, weights, places, names)
         weights = {**weights, "sharp": np.array(int(sharp))}
     return _learned(weights, rows, names)
 
@@ -174,16 +174,12 @@ def _sharpens(
     from napari_mmtseg.engine.taught import before_and_after
 
     labeller = Labeller(cast(Any, _Seen(method, scaling, weights)))
-    gained = changed = 0
-    sizes = np.zeros(len(names), np.int64)
+    gained, changed, sizes = 0, 0, np.zeros(len(names), np.int64)
     for frames, index, tile, strokes in painted[:: -(-len(painted) // _SHARPENED_TILES)]:
         pixels, valid, place = _pixels(labeller, scaling, frames, index, tile)
-        both = before_and_after(weights, method, pixels)
-        before, after = (one[place][valid] for one in both)
-        told = strokes[valid]
-        here = told > 0
-        gained += int((names[after[here]] == told[here]).sum())
-        gained -= int((names[before[here]] == told[here]).sum())
+        before, after = (one[place][valid] for one in before_and_after(weights, method, pixels))
+        told = strokes[valid]  # no class is 0, which is unpainted
+        gained += int((names[after] == told).sum()) - int((names[before] == told).sum())
         changed += int((after != before).sum())
         sizes += np.bincount(before, minlength=len(names))
     return gained >= 0 and changed < _MOST_CHANGED * sizes.min()
@@ -291,8 +287,8 @@ def _pixels(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], Region]:
     """Read a tile with its halo, scaled; tell which of its own pixels are finite, and its place."""
     read = grown(tile, labeller.halo_px, frames.frame_shape)
-    pixels, valid = scaling.apply(frames.read(index, read))
     place = within(tile, read)
+    pixels, valid = scaling.apply(frames.read(index, read))
     return pixels, valid[place], place
 
 
