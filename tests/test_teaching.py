@@ -44,10 +44,7 @@ def test_strokes_tell_textures_of_one_brightness_apart(scene, strokes, model):
     assert ((labels == DISC) == scene[1]).mean() > 0.9
 
 
-def test_borders_are_sharpened_where_that_leaves_strokes_right(scene, strokes):
-    striped = np.where(scene[1], np.maximum(scene[0], 400.0), 400.0)  # every other stripe is ground
-    taught = train(striped, Taught(n_iterations=20), scribbles=strokes)
-    assert not taught.weights["sharp"]
+def test_borders_are_sharpened_where_that_changes_little(scene, strokes):
     bright = gaussian_filter(np.where(scene[1], 500.0, 100.0), 1.5)
     bright += np.random.default_rng(0).normal(0, 5, bright.shape)
     taught = train(bright, Taught(n_iterations=20), scribbles=strokes)

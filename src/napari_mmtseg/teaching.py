@@ -27,7 +27,7 @@ _UNLABELLED_TILES = 4
 """Of images without labels, from which the teachers teach."""
 _SHARPENED_TILES = 4
 """In which it is tried whether sharper borders suit the classes."""
-_MOST_CHANGED = 0.5
+_MOST_CHANGED = 0.2
 """Share of the smallest class."""
 _MOST_CLASSES = 512
 _HELD_PX = 16
@@ -108,7 +108,7 @@ def lesson_steps(
         If they do not fit, or do not tell classes apart.
     """
     from napari_mmtseg.engine.students import STUDENTS, Lesson, beginners, teach
-    from napari_mmtseg.engine.taught import bank, emphasis  # loads PyTorch
+    from napari_mmtseg.engine.taught import bank, emphasis, window_steps  # loads PyTorch
 
     method = taught_method(pupil.method)
     sides = [
@@ -134,6 +134,7 @@ def lesson_steps(
     examples, example_classes = _remembered(start, rows.painted[learning], classes[learning])
     _check_told(examples, example_classes, what)
     start |= {"examples": examples, "example_classes": example_classes}
+    start |= {"sharp": np.array(0), "window": np.array(window_steps(len(pupil.spacing), what))}
 
     lesson = Lesson(
         _standard(start, examples),
@@ -152,8 +153,8 @@ def lesson_steps(
         if (yield step):
             break
     if method.sharpening_px and what == "scribbles":  # labels tell where borders are
-        shown = [*_places(labeller, images, sides)]
-        sharp = _sharpens(method, pupil.scaling, weights, shown, names)
+        places = [*_places(labeller, images, sides)]
+        sharp = _sharpens(method, pupil.scaling, weights, places, names)
         weights = {**weights, "sharp": np.array(int(sharp))}
     return _learned(weights, rows, names)
 
@@ -170,18 +171,17 @@ def _sharpens(
     That suits classes that differ in intensity, and takes classes of texture apart: then it makes
     painted pixels wrong, or much of the smallest class another one.
     """
-    labeller = Labeller(cast(Any, _Seen(method, scaling, {**weights, "sharp": np.array(1)})))
-    gained = changed = 0
-    sizes = np.zeros(len(names), np.int64)
+    from napari_mmtseg.engine.taught import before_and_after
+
+    labeller = Labeller(cast(Any, _Seen(method, scaling, weights)))
+    gained, changed, sizes = 0, 0, np.zeros(len(names), np.int64)
     for frames, index, tile, strokes in painted[:: -(-len(painted) // _SHARPENED_TILES)]:
-        drafts: list[NDArray[np.int16]] = []
-        after = labeller.find(frames, index, tile, draft=drafts.append).clusters
-        before = drafts[0]  # of one student, which is as good here
-        here = (strokes > 0) & (before >= 0)
-        gained += int((names[after[here]] == strokes[here]).sum())
-        gained -= int((names[before[here]] == strokes[here]).sum())
+        pixels, valid, place = _pixels(labeller, scaling, frames, index, tile)
+        before, after = (one[place][valid] for one in before_and_after(weights, method, pixels))
+        told = strokes[valid]  # no class is 0, which is unpainted
+        gained += int((names[after] == told).sum()) - int((names[before] == told).sum())
         changed += int((after != before).sum())
-        sizes += np.bincount(before[before >= 0], minlength=len(names))
+        sizes += np.bincount(before, minlength=len(names))
     return gained >= 0 and changed < _MOST_CHANGED * sizes.min()
 
 
@@ -207,6 +207,7 @@ def _nothing(
         "examples": np.zeros((0, n_features), np.float32),
         "example_classes": np.zeros(0, np.int64),
         "sharp": np.array(0),
+        "window": np.array(1),
         **students,
     }
 
@@ -275,12 +276,20 @@ def _described(
     """Describe a tile, (F, n), just as predicting will: it finds it described already."""
     from napari_mmtseg.engine.taught import described
 
-    read = grown(tile, labeller.halo_px, frames.frame_shape)
-    pixels, valid = scaling.apply(frames.read(index, read))
-    place = within(tile, read)
+    pixels, valid, place = _pixels(labeller, scaling, frames, index, tile)
     with memory.kept():
         rows = described(pixels)[:, *place].flatten(1).numpy()
-    return rows, valid[place].ravel()
+    return rows, valid.ravel()
+
+
+def _pixels(
+    labeller: Labeller, scaling: Scaling, frames: Frames, index: int, tile: Region
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Region]:
+    """Read a tile with its halo, scaled; tell which of its own pixels are finite, and its place."""
+    read = grown(tile, labeller.halo_px, frames.frame_shape)
+    place = within(tile, read)
+    pixels, valid = scaling.apply(frames.read(index, read))
+    return pixels, valid[place], place
 
 
 def _named(

@@ -7,6 +7,7 @@ from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Upper = dict[tuple[int, int], Tensor]
 """The upper triangle of symmetric matrices, by row and column."""
@@ -186,6 +187,15 @@ def smoothed(values: Tensor, step: int) -> Tensor:
             # Doubling is exact, and so the sum does not depend on how the machine takes it.
             values = total.add_(values.narrow(axis, step, n), alpha=2)
     return values.mul_(1 / 16 ** (values.ndim - 1))
+
+
+def evened(values: Tensor, n_steps: int) -> Tensor:
+    """Smooth (B, *spatial) by so many steps; beyond the border its own pixels are repeated."""
+    sides = (reach(n_steps),) * (2 * (values.ndim - 1))
+    values = functional.pad(values[None], sides, mode="replicate")[0]
+    for number in range(n_steps):
+        values = smoothed(values, 1 << number)
+    return values
 
 
 def _derivatives(values: Tensor, step: int) -> tuple[list[Tensor], Upper]:

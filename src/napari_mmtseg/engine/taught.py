@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mmtseg.engine import Array, Predictor, Tile, Weights, voting
-from napari_mmtseg.engine.features import Features, reach, smoothed
+from napari_mmtseg.engine.features import Features
+from napari_mmtseg.engine.refine.guided import guided, guided_reach
+from napari_mmtseg.engine.refine.sharpening import sharpened_groups
 from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.engine.sampling import with_margin
 from napari_mmtseg.engine.students import LAYERS, STUDENTS
@@ -21,7 +23,11 @@ from napari_mmtseg.methods.teaching import Taught
 
 _SCALES = {2: {"n_scales": 4, "n_steps": 4, "n_contrasts": 2}, 3: {"n_scales": 2, "n_steps": 2}}
 """In a volume a wide view would cost many times what the tile does."""
-_SMOOTHING_PX = reach(1)
+_STEPS = {2: {"scribbles": 3, "labels": 2}, 3: {"scribbles": 1, "labels": 1}}
+"""Of the window in which the image guides probabilities: labels tell where borders are."""
+_MOST_STEPS = 3
+_SHARPENING_REACH = 4
+"""Times its radius: it goes in rounds."""
 _KEPT_BYTES = 2**28
 _kept: OrderedDict[bytes, Tensor] = OrderedDict()
 _lock = threading.Lock()
@@ -70,6 +76,7 @@ def arrays(method: Taught, is_rgb: bool) -> dict[str, Array]:
         "spread": Array("F32", None, 1e-7, 1e7),
         "examples": Array("F32", None),
         "example_classes": Array("I64", None, 0, 511),
+        "window": Array("I64", (), 1, _MOST_STEPS),
         "sharp": Array("I64", (), 0, 1),
         **{student: Array("F32", None) for student in STUDENTS},
     }
@@ -109,29 +116,75 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
     _check_fit(weights, width, n_channels, n_axes)
     n_classes = len(weights[STUDENTS[0] + "out.bias"])
 
-    def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        rows = described(pixels[0].cpu().numpy())
-        shape = rows.shape[1:]
-        shares = [
-            pooled_grid(_smooth(one.softmax(0).view(-1, *shape)), grid)
-            for one in responses(weights, rows.flatten(1))
-        ]
-        return torch.stack(shares), pixels[0]
+    radius = _radius(weights, method) if weights["sharp"] else (0,) * n_axes
 
+    def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        image = pixels[0].cpu()
+        shares = guided(_shares(weights, image), image, int(weights["window"]))
+        if any(radius):
+            shares = _sharper(shares, image, radius)
+        return torch.stack([pooled_grid(one, grid) for one in shares]), pixels[0]
+
+    reach = bank(n_channels, n_axes).margin + guided_reach(int(weights["window"]))
     return voting.predictor(
         voters,
         n_votes=max(width, 2 * n_classes),
         n_channels=n_channels,
-        reach=bank(n_channels, n_axes).margin + _SMOOTHING_PX,
+        reach=reach + _SHARPENING_REACH * max(radius),
         factor=(1,) * n_axes,
         spacing=weights["spacing"].tolist(),
         reduce=lambda pixels: pixels,
         groups=torch.arange(n_classes),
         least_contrast=0.0,
-        method=method if weights["sharp"] else replace(method, sharpening_px=0),
+        method=replace(method, sharpening_px=0),  # which the voters do
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
+
+
+@torch.no_grad()
+def before_and_after(
+    weights: Weights, method: Taught, pixels: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of each pixel's class without sharpening and with it, (*spatial).
+
+    Parameters
+    ----------
+    pixels : (C, *spatial) array
+        Scaled.
+    """
+    image = torch.from_numpy(pixels)
+    plain = _shares(weights, image).mean(0, keepdim=True)
+    plain = guided(plain, image, int(weights["window"]))
+    both = plain, _sharper(plain, image, _radius(weights, method))
+    before, after = (one[0].argmax(0).numpy() for one in both)
+    return before, after
+
+
+def window_steps(n_axes: int, what: str) -> int:
+    """Return the steps of smoothing that make the window of guided probabilities."""
+    return _STEPS[n_axes][what]
+
+
+def _shares(weights: Weights, pixels: Tensor) -> Tensor:
+    """Return each student's probabilities, (2, K, *spatial)."""
+    rows = described(pixels.numpy())
+    shape = rows.shape[1:]
+    both = responses(weights, rows.flatten(1))
+    return torch.stack([one.softmax(0).view(-1, *shape) for one in both])
+
+
+def _sharper(shares: Tensor, pixels: Tensor, radius: tuple[int, ...]) -> Tensor:
+    """Let borders lie half way between where they are and where sharpening draws them."""
+    votes = shares.mean(0)
+    sharp = sharpened_groups(votes, torch.arange(len(votes)), pixels, radius)
+    return (shares + sharp).mul_(0.5)
+
+
+def _radius(weights: Weights, method: Taught) -> tuple[int, ...]:
+    if not method.sharpening_px:
+        return (0,) * len(weights["spacing"])
+    return tuple(int(max(1, method.sharpening_px // size)) for size in weights["spacing"])
 
 
 def emphasis(n_features: int, n_channels: int) -> NDArray[np.float32]:
@@ -145,11 +198,6 @@ def emphasis(n_features: int, n_channels: int) -> NDArray[np.float32]:
     scales = 0.5 ** np.maximum(np.arange(n_scales, dtype=np.float32) - 1, 0)
     own = np.append(np.outer(scales, of_scale).ravel(), np.ones(n_contrasts))
     return np.tile(1 / own, n_channels).astype(np.float32)
-
-
-def _smooth(shares: Tensor) -> Tensor:
-    """Smooth (K, *spatial) by one pixel: neighbours are mostly of one class, and noise is not."""
-    return smoothed(with_margin(shares[None], _SMOOTHING_PX)[0], 1)
 
 
 def _check_fit(weights: Weights, width: int, n_channels: int, n_axes: int) -> None:
@@ -167,7 +215,11 @@ def _check_fit(weights: Weights, width: int, n_channels: int, n_axes: int) -> No
         ]
         wanted |= {student + name: size for name, size in zip(LAYERS, sizes, strict=True)}
     odd = [name for name, size in wanted.items() if shapes.get(name) != size]
-    if odd or set(shapes) != {*wanted, "example_classes", "sharp", "spacing"} or not n_channels:
+    if (
+        odd
+        or set(shapes) != {*wanted, "example_classes", "sharp", "spacing", "window"}
+        or not n_channels
+    ):
         raise ValueError(f"The weights do not fit one another: {', '.join(odd) or sorted(shapes)}")
     if width != bank(n_channels, n_axes).width:
         raise ValueError(f"The weights are for {width} features, which no image has")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from napari_mmtseg.engine.features import Features, reach, smoothed
+from napari_mmtseg.engine.features import Features, evened
 from napari_mmtseg.engine.sampling import Batch, Working, even_crops, with_margin
 from napari_mmtseg.methods import MMT
 
@@ -106,7 +106,7 @@ def _coherence_of_intensity(planes: Sequence[Batch]) -> float:
     """Return the share of the intensity's variance that survives smoothing, noise apart."""
     variances = []
     for n_steps in (1, _COARSE):
-        smooth = [_smoothed(one.own_pixels, n_steps) for one in planes]
+        smooth = [_evened(one.own_pixels, n_steps) for one in planes]
         rows = [one.movedim(1, -1)[plane.valid] for one, plane in zip(smooth, planes, strict=True)]
         variances.append(torch.cat(rows).var(0).sum())
     return float(variances[1] / variances[0].clamp_min(1e-12))
@@ -124,7 +124,7 @@ def _coherence_of_texture(
     for one in planes:
         places = torch.einsum("df,bf...->bd...", axes[0], one.seen)
         for found, values in ((rows, places), (others, one.own_pixels)):
-            found.append(_smoothed(values, features.n_steps).movedim(1, -1)[one.valid])
+            found.append(_evened(values, features.n_steps).movedim(1, -1)[one.valid])
     texture, intensity = (torch.cat(one).double() for one in (rows, others))  # (n, D), (n, C)
     texture, intensity = texture - texture.mean(0), intensity - intensity.mean(0)
     survives = (texture.var(0) * shares).sum()
@@ -134,9 +134,6 @@ def _coherence_of_texture(
     return float(survives), float(1 - rest / survives.clamp_min(1e-12))
 
 
-def _smoothed(values: Tensor, n_steps: int) -> Tensor:
+def _evened(values: Tensor, n_steps: int) -> Tensor:
     """Smooth (B, C, *spatial); the shape stays."""
-    wide = with_margin(values, reach(n_steps)).flatten(0, 1)
-    for number in range(n_steps):
-        wide = smoothed(wide, 1 << number)
-    return wide.view(values.shape)
+    return evened(values.flatten(0, 1), n_steps).view(values.shape)
