@@ -116,7 +116,9 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
     _check_fit(weights, width, n_channels, n_axes)
     n_classes = len(weights[STUDENTS[0] + "out.bias"])
 
-    radius = _radius(weights, method) if weights["sharp"] else (0,) * n_axes
+    radius = (0,) * n_axes
+    if weights["sharp"]:
+        radius = voting.sharpening_radius(method, weights["spacing"].tolist())
 
     def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         image = pixels[0].cpu()
@@ -156,7 +158,8 @@ def before_and_after(
     image = torch.from_numpy(pixels)
     plain = _shares(weights, image).mean(0, keepdim=True)
     plain = guided(plain, image, int(weights["window"]))
-    both = plain, _sharper(plain, image, _radius(weights, method))
+    radius = voting.sharpening_radius(method, weights["spacing"].tolist())
+    both = plain, _sharper(plain, image, radius)
     before, after = (one[0].argmax(0).numpy() for one in both)
     return before, after
 
@@ -179,12 +182,6 @@ def _sharper(shares: Tensor, pixels: Tensor, radius: tuple[int, ...]) -> Tensor:
     votes = shares.mean(0)
     sharp = sharpened_groups(votes, torch.arange(len(votes)), pixels, radius)
     return (shares + sharp).mul_(0.5)
-
-
-def _radius(weights: Weights, method: Taught) -> tuple[int, ...]:
-    if not method.sharpening_px:
-        return (0,) * len(weights["spacing"])
-    return tuple(int(max(1, method.sharpening_px // size)) for size in weights["spacing"])
 
 
 def emphasis(n_features: int, n_channels: int) -> NDArray[np.float32]:
