@@ -131,9 +131,13 @@ def view_of(
     cut = Frames(pixels, frames.axes, volumes=frames.volumes)
     beside = None if mask is None else mask[tuple(part[axis] for axis in frames.label_axes)]
     clusters = np.empty(cut.shape, np.int16)
-    for index in range(len(cut)):
-        whole = tuple(slice(0, n) for n in cut.frame_shape)
+    whole = tuple(slice(0, n) for n in cut.frame_shape)
+
+    def find(index: int) -> None:
         cut.frame_of(clusters, index)[...] = labeller.find(cut, index, whole, beside).clusters
+
+    with memory.kept(), several() as pool:
+        list(pool.map(find, range(len(cut))))
     look = Frames(pixels, frames.axes, volumes=True)
     return View(look.frame_of(clusters, 0), model.scaling.apply(look.read(0))[0])
 
