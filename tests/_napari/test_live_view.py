@@ -69,3 +69,11 @@ def test_what_draws_it_is_gone_at_once(viewer, live):
     live.drop()
     assert "live" not in viewer.layers
     assert node() is None
+
+
+def test_what_draws_an_older_layer_is_gone_at_once_too(viewer, live):
+    node = drawn(viewer, viewer.layers["image"])
+    viewer.layers.remove("image")
+    assert node() is None
+    live.show(Preview(0, np.full((24, 32), 2, np.int32)))
+    assert viewer.layers["live"].data[5, 5] == 2
