@@ -320,7 +320,7 @@ class SegmentWidget(JobWidget):
         layer, labels, uncertainty = self.lazy.layers(
             result, order, run.live.shape, run.name, run.placed, metadata
         )
-        layer = self._add(layer, run)
+        self._add(layer, run)  # as it is, since there is no live layer any more
         if layer.multiscale:
             self.panel.say(f"Done in {duration(seconds)}. {_TILED}")
         remember(model, {"made": layer.metadata[napari_layers.METADATA_KEY]})

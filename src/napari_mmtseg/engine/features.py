@@ -7,7 +7,8 @@ from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from napari_mmtseg.engine.sampling import with_margin
 
 Upper = dict[tuple[int, int], Tensor]
 """The upper triangle of symmetric matrices, by row and column."""
@@ -191,8 +192,7 @@ def smoothed(values: Tensor, step: int) -> Tensor:
 
 def evened(values: Tensor, n_steps: int) -> Tensor:
     """Smooth (B, *spatial) by so many steps; beyond the border its own pixels are repeated."""
-    sides = (reach(n_steps),) * (2 * (values.ndim - 1))
-    values = functional.pad(values[None], sides, mode="replicate")[0]
+    values = with_margin(values[None], reach(n_steps))[0]
     for number in range(n_steps):
         values = smoothed(values, 1 << number)
     return values

@@ -75,10 +75,13 @@ def seek(
     """
     best, most, clear = np.zeros(len(tables[0]), np.bool_), -np.inf, 0.0
     tried: set[bytes] = set()
+    sizes = np.zeros(len(best), np.int64)
+    for view in views:
+        sizes += np.bincount(view.clusters[view.clusters >= 0], minlength=len(sizes))
     for table in tables:
         least, least_clear = most + _CLEARLY, _AS_CLEAR * clear
         fewer = best
-        for members in _choices(views, table):
+        for members in _choices(table, sizes):
             if members.tobytes() in tried:
                 continue
             tried.add(members.tobytes())
@@ -121,17 +124,13 @@ def contrast_of(pixels: NDArray[np.float32], weights: NDArray[np.float64]) -> ND
     return found
 
 
-def _choices(views: Sequence[View], table: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+def _choices(table: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
     """Return the clusters of each label, and those of all but the largest."""
-    sizes = np.zeros(int(table.max(initial=0)) + 1)
-    for view in views:
-        found = view.clusters[view.clusters >= 0]
-        sizes += np.bincount(table[found], minlength=len(sizes))
     labels = np.unique(table[table > 0])
     for label in labels:
         yield table == label
     if len(labels) > 2:
-        yield (table > 0) & (table != 1 + sizes[1:].argmax())
+        yield (table > 0) & (table != 1 + np.bincount(table, sizes)[1:].argmax())
 
 
 def _lost(
