@@ -28,9 +28,6 @@ from napari_mmtseg.untrained import region_steps
 
 R = TypeVar("R")
 
-_HURRIED = 16
-"""Who stops training waits for labels: so much less is looked at before there are any."""
-
 
 @overload
 def segment(
@@ -250,8 +247,7 @@ def train_steps(
         sizes = survey(model, images, beside.mask)
         model = as_model(learned._replace(sizes=sizes)) if sizes.any() else model
     if output_of(method) == "objects":
-        share = _HURRIED if sent else 1
-        sought = seek_objects(model, images, beside.mask, spacing, share=share)
+        sought = seek_objects(model, images, beside.mask, spacing, hurried=bool(sent))
         model = dataclasses.replace(model, **sought._asdict())
     return model
 

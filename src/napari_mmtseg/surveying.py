@@ -23,6 +23,9 @@ _VIEWED = {2: 2**19, 3: 2**21}
 """Pixels of planes and of volumes in which objects are sought."""
 _MOST_IMAGES, _PLANES = 4, 4
 _DEEPEST = 48
+_HURRIED, _SHALLOW = 24, 4
+"""Who is in a hurry looks at so many times fewer pixels, and at so many planes: of small ones it
+takes longer to see what is around them."""
 _MOST_LABELS = 5
 
 
@@ -59,7 +62,7 @@ def seek_objects(
     mask: Any,
     spacing: Sequence[float] | None,
     *,
-    share: int = 1,
+    hurried: bool = False,
 ) -> Sought:
     """Decide which clusters are objects, and how large these are, from the middle of each image.
 
@@ -72,15 +75,16 @@ def seek_objects(
         Of the first image; pixels where it is 0 are left out.
     spacing : sequence of three numbers, optional
         The voxel's size along Z, Y and X.
-    share : int
-        Makes do with so many times fewer pixels of a large image.
+    hurried : bool
+        Makes do with a small part of a large image.
     """
     labeller = Labeller(model)
     some = images[:: -(-len(images) // _MOST_IMAGES)]
-    share *= len(some)
+    share, deepest = (_HURRIED, _SHALLOW) if hurried else (1, _DEEPEST)
+    parts = [part_of(one, share * len(some), deepest) for one in some]
     views = [
-        view_of(model, labeller, one, part_of(one, share), mask if one is images[0] else None)
-        for one in some
+        view_of(model, labeller, one, part, mask if one is images[0] else None)
+        for one, part in zip(some, parts, strict=True)
     ]
     n = views[0].clusters.ndim
     planes = views if n == 2 else [one for view in views for one in _sections(view)]
@@ -96,14 +100,18 @@ def tables_of(model: Surveyed) -> list[NDArray[np.int64]]:
     return [model.label_of(count) for count in range(2, min(_MOST_LABELS, model.n_clusters) + 1)]
 
 
-def part_of(frames: Frames, share: int = 1, at: Sequence[int] | None = None) -> dict[str, slice]:
+def part_of(
+    frames: Frames, share: int = 1, deepest: int = _DEEPEST, *, at: Sequence[int] | None = None
+) -> dict[str, slice]:
     """Choose what to look at: a plane, or a volume where there is Z; in the middle, or at a pixel.
 
     Parameters
     ----------
     frames : Frames
     share : int
-        How many images are looked at.
+        So many times fewer pixels than there may be.
+    deepest : int
+        At most so many planes along Z.
     at : sequence of int, optional
         The pixel, along the labels' axes.
 
@@ -113,8 +121,8 @@ def part_of(frames: Frames, share: int = 1, at: Sequence[int] | None = None) -> 
         For each axis of the image.
     """
     sizes = dict(zip(frames.axes, frames.data.shape, strict=True))
-    most = {axis: n for axis, n in sizes.items() if axis in "CS"} | {"T": 1, "Z": _DEEPEST}
-    depth = min(sizes.get("Z", 1), _DEEPEST)
+    most = {axis: n for axis, n in sizes.items() if axis in "CS"} | {"T": 1, "Z": deepest}
+    depth = min(sizes.get("Z", 1), deepest)
     side = math.isqrt(_VIEWED[3 if "Z" in sizes else 2] // share // depth)
     centre = {} if at is None else dict(zip(frames.label_axes, at, strict=True))
     return {
