@@ -28,7 +28,7 @@ _SMALL_PLANE = 2**22
 _PATIENCE_SECONDS = 3.0
 _MANY = 4
 """Tiles so many times as large as a place are worth a draft of the place."""
-_SOON_SECONDS = 0.75
+_SOON_SECONDS = 0.5
 """Who gets the result within this time needs no draft, whose drawing would hold up the result."""
 
 

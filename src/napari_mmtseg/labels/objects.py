@@ -20,7 +20,7 @@ _LEAST_SMOOTH = 0.7
 _HALF, _HALF_ABSORBED = 0.5, 0.6
 """How much of an object's contrast is left at its outline. Where objects absorb light, half of the
 optical density is nearer to 0.6 of the step in intensity."""
-_FAINTEST = 0.35
+_FAINTEST, _FAINTEST_ABSORBED = 0.25, 0.35
 """Contrast below which nothing is taken in beyond the given outline."""
 _NOISE = 0.1
 """Contrast that an object must have itself: a label holds bits of the ground as well."""
@@ -66,7 +66,8 @@ def find_objects(
     if not diameter or not outline.any():
         return np.zeros(inside.shape, np.int32)
     contrast = ndimage.gaussian_filter(contrast, [_LEAST_SMOOTH / one for one in spacing])
-    half = _to_half(outline, contrast, diameter, spacing, _HALF_ABSORBED if dark else _HALF)
+    levels = (_HALF_ABSORBED, _FAINTEST_ABSORBED) if dark else (_HALF, _FAINTEST)
+    half = _to_half(outline, contrast, diameter, spacing, *levels)
     whole = _whole(half, diameter, spacing)
     if not dark:  # dark spots beside dark nuclei are other things
         whole = with_faint_ones(whole, contrast, diameter, spacing)
@@ -101,13 +102,14 @@ def _to_half(
     diameter: float,
     spacing: tuple[float, ...],
     half: float,
+    faintest: float,
 ) -> NDArray[np.bool_]:
     """Draw each object to where the contrast is half of its own, since faint ones are cut."""
     parts = by_distance(depth(inside, spacing), inside, BLUR * diameter, spacing)
     count = int(parts.max(initial=0))
     if not count:
         return inside
-    zones = watershed(-contrast, parts, mask=inside | (contrast > _FAINTEST))
+    zones = watershed(-contrast, parts, mask=inside | (contrast > faintest))
     own = np.asarray(ndimage.median(contrast, parts, np.arange(1, count + 1)))
     least = np.append(np.inf, np.where(own > _NOISE, half * own, np.inf)).astype(np.float32)
     found: NDArray[np.bool_] = contrast > least[zones]
