@@ -1,4 +1,4 @@
-"""Make mosaics of scikit-image's own textures, which nothing but texture tells apart."""
+"""Make mosaics of textures, which nothing but texture tells apart."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from scipy.stats import rankdata
 from skimage import data
 
 from benchmarks.datasets import Dataset, Picture
+from benchmarks.textures import MADE, SIDE
 
-TEXTURES = ("brick", "grass", "gravel")
-"""Pictures of 512 x 512 that scikit-image brings along."""
-N_REGIONS = (2, 3)
+TEXTURES = {"mosaics": ("brick", "grass", "gravel"), "textures": tuple(MADE)}
+"""Of the two kinds of mosaics: pictures of 512 x 512 that scikit-image brings along, and what is
+made by rules."""
+N_REGIONS = {"mosaics": (2, 3), "textures": (2, 3, 4, 5)}
 N_MOSAICS = 6
-SIDE = 512
 _LEAST_SHARE = 0.6
 """Of the pixels that a region would have if all were equal."""
 
@@ -27,30 +28,32 @@ _LEAST_SHARE = 0.6
 class MosaicPicture(Picture):
     """A mosaic, made when it is read."""
 
+    made_of: str = "mosaics"
     n_regions: int = 2
     seed: int = 0
 
     def read(self) -> tuple[NDArray[Any], str, list[NDArray[Any]]]:
         """Return the mosaic, its axes and the regions, from 1."""
-        image, regions = mosaic(self.n_regions, self.seed)
+        image, regions = mosaic(self.n_regions, self.seed, kind=self.made_of)
         return image, "YX", [regions]
 
 
 def sets() -> dict[str, Dataset]:
-    """List the mosaics, one set for each number of regions."""
+    """List the mosaics, one set for each kind and number of regions."""
     found = {}
-    for count in N_REGIONS:
-        name = f"mosaics of {count}"
-        pictures = tuple(
-            MosaicPicture(f"{count}_{seed}", "folder", Path(), (), "", "YX", count, seed)
-            for seed in range(N_MOSAICS)
-        )
-        found[name] = Dataset(name, "folder", pictures, (), len(pictures))
+    for kind, counts in N_REGIONS.items():
+        for count in counts:
+            name = f"{kind} of {count}"
+            pictures = tuple(
+                MosaicPicture(f"{count}_{seed}", "folder", Path(), (), "", "YX", kind, count, seed)
+                for seed in range(N_MOSAICS)
+            )
+            found[name] = Dataset(name, "folder", pictures, (), len(pictures))
     return found
 
 
 def mosaic(
-    n_regions: int, seed: int, side: int = SIDE
+    n_regions: int, seed: int, side: int = SIDE, *, kind: str = "mosaics"
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Put different textures of equal histograms into the Voronoi cells of random points.
 
@@ -61,6 +64,8 @@ def mosaic(
     seed : int
     side : int
         In pixels, at most 512.
+    kind : str
+        A key of `TEXTURES`.
 
     Returns
     -------
@@ -69,7 +74,7 @@ def mosaic(
         In 1..n_regions; none has less than 0.6 of an equal share.
     """
     random = np.random.default_rng(seed)
-    chosen = random.permutation(TEXTURES)[:n_regions]
+    chosen = random.permutation(TEXTURES[kind])[:n_regions]
     places = np.mgrid[:side, :side]  # (2, Y, X)
     while True:
         points = random.random((n_regions, 2)) * side
@@ -90,7 +95,12 @@ def mosaic(
 @functools.cache
 def _texture(name: str) -> NDArray[np.float64]:
     """Return a texture with a flat histogram, in 0..1; chance decides between equal pixels."""
-    pixels = getattr(data, name)()
-    apart = pixels + np.random.default_rng(0).random(pixels.shape)
-    ranks: NDArray[np.float64] = rankdata(apart.ravel()).reshape(pixels.shape) / pixels.size
+    random = np.random.default_rng(0)
+    if name in MADE:
+        apart = MADE[name](random)
+        apart += 1e-9 * np.ptp(apart) * random.random(apart.shape)
+    else:
+        pixels = getattr(data, name)()
+        apart = pixels + random.random(pixels.shape)
+    ranks: NDArray[np.float64] = rankdata(apart.ravel()).reshape(apart.shape) / apart.size
     return ranks

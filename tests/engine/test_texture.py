@@ -14,12 +14,12 @@ from napari_mmtseg.engine.texture import looked_at
 QUICK = {"n_iterations": 1, "width": 6}
 
 
-def fabric(side=144):
+def fabric(side=144, sigmas=(0.5, 2)):
     """Fine beside coarse noise of equal histograms, and the truth: (side, side)."""
     noise = np.random.default_rng(0).normal(size=(2, side, side))
     fine, coarse = (
         rankdata(gaussian_filter(one, sigma)).reshape(one.shape)
-        for one, sigma in zip(noise, (0.5, 2), strict=True)
+        for one, sigma in zip(noise, sigmas, strict=True)
     )
     truth = np.where(np.arange(side) < side // 2, 1, 2)[None].repeat(side, axis=0)
     return (np.where(truth == 1, fine, coarse) / side**2).astype(np.float32), truth
@@ -50,6 +50,12 @@ def test_intensity_counts_where_it_parts_areas_or_nothing_does():
     assert not sees_texture(image, start="random")
     assert not sees_texture(image, look_at="intensity")
     assert sees_texture(image + truth, look_at="texture")
+
+
+def test_coarse_textures_count_though_their_grains_outlast_some_smoothing():
+    image, truth = fabric(256, [4, (4, 20)])
+    labels = segment(image, MMT(n_labels=2))
+    assert metrics.hungarian_accuracy(labels, truth) > 0.8
 
 
 @pytest.mark.parametrize("shape", [(70, 90), (8, 24, 26)], ids=["plane", "volume"])

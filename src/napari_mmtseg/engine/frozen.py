@@ -27,6 +27,7 @@ from napari_mmtseg.engine.networks import (
 )
 from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.engine.sampling import Batch, Working, with_margin
+from napari_mmtseg.engine.texture import surroundings
 from napari_mmtseg.engine.votes import found_clusters, sureness
 from napari_mmtseg.methods import NetworkMethod
 
@@ -172,10 +173,14 @@ def part(weights: Weights, prefix: str) -> dict[str, NDArray[np.generic]]:
 def _traits(
     labels: Tensor, planes: Sequence[Batch], axes_of_texture: tuple[Tensor, Tensor], width: int
 ) -> NDArray[np.float64]:
-    """Return the mean of what counts of the features, for each cluster that won: (K, D)."""
+    """Return the mean texture of each cluster that won, half of it from around its pixels: (K, D).
+
+    So a cluster that lies across a border is like the texture that it has more of.
+    """
     matrix, shift = axes_of_texture
-    rows = torch.cat([one.seen.movedim(1, -1)[one.valid] for one in planes]) @ matrix.T + shift
-    return found_clusters(labels, rows, width)[1].astype(np.float64)
+    own = torch.cat([one.seen.movedim(1, -1)[one.valid] for one in planes]) @ matrix.T + shift
+    around, _ = surroundings(planes, axes_of_texture)
+    return found_clusters(labels, (own + around) / 2, width)[1].astype(np.float64)
 
 
 def _classes(won: list[Tensor], planes: Sequence[Batch], working: Working) -> NDArray[np.int64]:

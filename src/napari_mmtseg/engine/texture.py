@@ -17,12 +17,11 @@ _CROP_SIDE = {2: 128, 3: 32}
 _AXES = 6
 """Principal axes of the features of texture; further ones are mostly noise."""
 
-_COARSE = 3
-"""Steps of smoothing, to 4.6 pixels."""
-_COHERENT = 0.45
-"""Share of the intensity's variance from which on texture is not even looked for."""
-_LEAST, _AHEAD = 0.6, 0.35
-_EXPLAINED = 0.7
+_MOST_INTENSITY = 0.25
+"""Share of the intensity's variance that may survive; above, texture is not even looked for."""
+_LEAST_TEXTURE, _A_SHARE = 0.61, 0.6
+"""Share of texture's variance that has to survive, and how much more by the intensity's share."""
+_MOST_EXPLAINED = 0.55
 """Share of texture's variance that intensity may explain: sparse bright spots are no texture."""
 _SMALLEST_SIDE = 96
 """A smaller image has no room for two windows of texture."""
@@ -32,33 +31,32 @@ def looked_at(working: Working, method: MMT) -> Working:
     """Let the networks see features of texture, if the settings say so, or if texture counts.
 
     It counts where areas differ in texture and hardly in intensity. Both are asked for the share
-    of their variance that survives smoothing: intensity one by 4.6 pixels, when noise is gone by
-    one of 1 pixel; texture one as wide as its own window, which half of it survives where there
-    is but one texture. Texture's share has to be 0.6 or more, and larger than that of intensity
-    by 0.35; and no more than 0.7 of what survives may be a linear function of the intensity's mean
-    in the same window.
+    of their variance that survives smoothing by the window of texture. Of intensity, when noise is
+    gone by a smoothing of 1 pixel, that may be 0.25 at most. Of texture, of which half survives
+    where there is but one, it has to be 0.61 and 0.6 of the intensity's share, and no more than
+    0.55 of that may be a linear function of the intensity's mean in the same window.
     """
     if method.look_at == "intensity":
         return working
-    intensity = 0.0
+    own = working.planes[0].own_pixels
+    features = Features(own.shape[1], own.ndim - 2)
     if method.look_at == "automatic":
         if method.start != "image" or method.output == "objects":
             return working
         if min(min(one.valid.shape[-2:]) for one in working.planes) < _SMALLEST_SIDE:
             return working
-        intensity = _coherence_of_intensity(_pieces(working.planes, 0))
-        if intensity >= _COHERENT:
+        plain = _pieces(working.planes, 0)
+        intensity = _coherence_of_intensity(plain, features.n_steps)
+        if intensity > _MOST_INTENSITY:
             return working
-    own = working.planes[0].own_pixels
-    features = Features(own.shape[1], own.ndim - 2)
     planes = [
         one._replace(pixels=one.own_pixels, features=features(one.pixels))
         for one in _pieces(working.planes, features.margin)
     ]
     axes, shares = _principal_axes(planes, features)
     if method.look_at == "automatic":
-        texture, explained = _coherence_of_texture(planes, axes, shares, features)
-        if texture < max(_LEAST, intensity + _AHEAD) or explained > _EXPLAINED:
+        texture, explained = _coherence_of_texture(planes, axes, shares)
+        if texture < _LEAST_TEXTURE + _A_SHARE * intensity or explained > _MOST_EXPLAINED:
             return working
     return working._replace(planes=planes, axes_of_texture=axes)
 
@@ -102,30 +100,54 @@ def _principal_axes(
     return (matrix.to(own), shift.to(own)), (values / values.sum()).to(own)
 
 
-def _coherence_of_intensity(planes: Sequence[Batch]) -> float:
+def _coherence_of_intensity(planes: Sequence[Batch], n_steps: int) -> float:
     """Return the share of the intensity's variance that survives smoothing, noise apart."""
     variances = []
-    for n_steps in (1, _COARSE):
-        smooth = [_evened(one.own_pixels, n_steps) for one in planes]
+    for count in (1, n_steps):
+        smooth = [_evened(one.own_pixels, count) for one in planes]
         rows = [one.movedim(1, -1)[plane.valid] for one, plane in zip(smooth, planes, strict=True)]
         variances.append(torch.cat(rows).var(0).sum())
     return float(variances[1] / variances[0].clamp_min(1e-12))
 
 
+def surroundings(
+    planes: Sequence[Batch], axes_of_texture: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return what is around each valid pixel: the mean over a further window of texture.
+
+    Parameters
+    ----------
+    planes : sequence of Batch
+        With features.
+    axes_of_texture : (D, F) and (D,) tensors
+        As in `Working`.
+
+    Returns
+    -------
+    texture : (n, D) tensor
+        Along the principal axes.
+    intensity : (n, C) tensor
+    """
+    matrix, shift = axes_of_texture
+    own = planes[0].own_pixels
+    n_steps = Features(own.shape[1], own.ndim - 2).n_steps
+    found: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for one in planes:
+        places = torch.einsum("df,bf...->bd...", matrix, one.seen)
+        for rows, values in zip(found, (places, one.own_pixels), strict=True):
+            rows.append(_evened(values, n_steps).movedim(1, -1)[one.valid])
+    texture, intensity = (torch.cat(rows) for rows in found)
+    return texture + shift, intensity
+
+
 def _coherence_of_texture(
-    planes: Sequence[Batch], axes: tuple[Tensor, Tensor], shares: Tensor, features: Features
+    planes: Sequence[Batch], axes: tuple[Tensor, Tensor], shares: Tensor
 ) -> tuple[float, float]:
     """Return the share of the variance along the principal axes that survives smoothing.
 
     And the share of that which is a linear function of the smoothed intensity.
     """
-    rows: list[Tensor] = []
-    others: list[Tensor] = []
-    for one in planes:
-        places = torch.einsum("df,bf...->bd...", axes[0], one.seen)
-        for found, values in ((rows, places), (others, one.own_pixels)):
-            found.append(_evened(values, features.n_steps).movedim(1, -1)[one.valid])
-    texture, intensity = (torch.cat(one).double() for one in (rows, others))  # (n, D), (n, C)
+    texture, intensity = (one.double() for one in surroundings(planes, axes))  # (n, D), (n, C)
     texture, intensity = texture - texture.mean(0), intensity - intensity.mean(0)
     survives = (texture.var(0) * shares).sum()
     # By pseudo-inverse, since grey images may have three equal channels.
