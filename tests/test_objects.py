@@ -12,6 +12,7 @@ from napari_mmtseg.labels.parting import first_look
 from napari_mmtseg.labels.seeking import View, seek
 from napari_mmtseg.metrics import object_scores
 from napari_mmtseg.nuclei import nuclei_stack
+from napari_mmtseg.surveying import view_of
 
 CENTRES = [(30, 30), (30, 47), (75, 40), (100, 90), (40, 100), (80, 115)]
 
@@ -152,6 +153,20 @@ def test_noise_frays_no_outline():
     assert seen.diameter == pytest.approx(2 * np.sqrt(30 * 24), rel=0.1)
 
 
+@pytest.mark.parametrize(("dark", "share"), [(False, 1.0), (True, 0.75)])
+def test_a_pale_object_is_drawn_to_half_of_its_own_contrast_if_it_is_bright(dark, share):
+    truth = np.zeros((60, 120), bool)
+    truth[disk((30, 30), 14)] = True
+    pale = np.zeros_like(truth)
+    pale[disk((30, 90), 14)] = True
+    contrast = ndimage.gaussian_filter(truth + 0.55 * pale, 4).astype(np.float32)
+    inside = truth | (pale & (contrast > 0.5))  # the label has the middle of the pale one alone
+    found = find_objects(inside, contrast, 28.0, (1.0, 1.0), dark=dark)
+    sizes = np.bincount(found[pale | (found > 0)])[1:]
+    assert len(sizes) == 2
+    assert sizes[1] / pale.sum() == pytest.approx(share, abs=0.08)
+
+
 def test_nothing_inside_is_no_object():
     nothing = np.zeros((20, 20), bool)
     found = find_objects(nothing, np.zeros((20, 20), np.float32), 5.0, (1.0, 1.0))
@@ -241,3 +256,19 @@ def test_a_faint_round_object_is_found_and_a_faint_streak_or_slope_is_not():
     assert (added & faint).sum() / (added | faint).sum() > 0.85
     alone = with_faint_ones(contrast > 2, np.zeros_like(contrast), 16, (1, 1))
     assert not alone.any()
+
+
+def test_who_stops_training_waits_for_a_few_planes_to_be_looked_at(monkeypatch):
+    stack, _ = nuclei_stack((12, 96, 96), n_nuclei=12)
+    seen = []
+
+    def noted(model, labeller, frames, part, mask=None):
+        seen.append({axis: one.stop - one.start for axis, one in part.items()})
+        return view_of(model, labeller, frames, part, mask)
+
+    monkeypatch.setattr("napari_mmtseg.surveying.view_of", noted)
+    method = MMT.preset("nuclei", n_iterations=2)
+    whole = train(stack, method, axes="ZYX", spacing=(2, 1, 1))
+    stopped = train(stack, method, axes="ZYX", spacing=(2, 1, 1), on_step=lambda step: True)
+    assert seen == [{"Z": 12, "Y": 96, "X": 96}, {"Z": 4, "Y": 96, "X": 96}]
+    assert abs(stopped.diameter_px - whole.diameter_px) < 0.3 * whole.diameter_px
