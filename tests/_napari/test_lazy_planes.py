@@ -1,5 +1,6 @@
 """What a lazy result knows: planes and tiles, asked for where one looks, as long as they fit."""
 
+import time
 from dataclasses import replace
 from queue import SimpleQueue
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from napari_mmtseg._napari.places import Places
 from napari_mmtseg._napari.serving import Look, Serve, Server
 from napari_mmtseg._napari.sources import Copied
 from napari_mmtseg._napari.storing import Save, save_steps
-from napari_mmtseg._napari.worker import _save
+from napari_mmtseg._napari.worker import _drive, _save
 
 METHOD = KMeans(n_labels=2, smoothing_px=0.0)
 
@@ -170,6 +171,24 @@ def test_a_draft_is_sent_unless_the_last_look_was_quick(gray, monkeypatch, soon,
     server.rest()
     assert [one.place for one in sent if not one.draft] == [0, 1]
     assert [any(one.draft for one in sent if one.place == plane) for plane in range(2)] == drafts
+
+
+def test_looks_that_follow_each_other_leave_a_job_most_of_the_time():
+    done, looks = [], []
+
+    def job():
+        for number in range(60):
+            time.sleep(0.002)
+            done.append(number)
+            yield SimpleNamespace(phase="writing", done=number, total=60)
+
+    def answer():
+        looks.append(len(done))
+        time.sleep(0.02)
+
+    _drive(job(), lambda step: None, SimpleQueue(), SimpleNamespace(answer=answer))
+    assert looks[0] == 1
+    assert 2 <= len(looks) <= 5
 
 
 def test_a_saved_model_that_has_the_merged_labels_goes_on_with_their_writing(tmp_path, gray):

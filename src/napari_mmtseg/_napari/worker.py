@@ -55,6 +55,9 @@ _GRACE_SECONDS = 1.0
 """After a stop, for what follows the phase that it met: the result is to be there in two."""
 _WAITED_SECONDS = 0.5
 """What is left of a phase is waited for after a stop if it takes no longer, as far as is known."""
+_WORK_A_LOOK = 3.0
+"""A job goes on for so many times as long as looks at other results have held it up: the window
+asks for one tile after the other."""
 _FINAL_SHARE = 0.5
 """The final labels of a plane that is more of the image are not shown ahead of the result."""
 
@@ -228,6 +231,7 @@ def _drive(
     """
     stopped: tuple[str, float] | None = None
     phase, began, first, left = "", time.perf_counter(), 0, math.inf
+    next_look = began
     while True:
         stop = False
         if stopped is not None:
@@ -251,7 +255,11 @@ def _drive(
                 server.take(wish)
         if stopped is None or stopped[0] == phase or not ends_all:
             on_step(step)  # a look at what follows a stop would hold it up
-        server.answer()
+        looked = time.perf_counter()
+        if looked >= next_look:
+            server.answer()
+            now = time.perf_counter()
+            next_look = now + _WORK_A_LOOK * (now - looked)
 
 
 class _LiveView:
