@@ -40,7 +40,8 @@ def _dots(random: np.random.Generator, diameter: float) -> Values:
     places = random.integers(0, SIDE, (2, int(SIDE**2 / (3 * diameter**2))))
     spots[tuple(places)] = 1
     spots = ndimage.gaussian_filter(spots, diameter / 3)
-    return spots + 0.02 * spots.std() * random.standard_normal(spots.shape)
+    found: Values = spots + 0.02 * spots.std() * random.standard_normal(spots.shape)
+    return found
 
 
 def _weave(random: np.random.Generator, period: float) -> Values:
@@ -55,7 +56,8 @@ def _cells(random: np.random.Generator, count: int) -> Values:
     places = np.mgrid[:SIDE, :SIDE].reshape(2, -1).T
     near, _ = cKDTree(SIDE * random.random((count, 2))).query(places, k=2)
     walls = (near[:, 1] - near[:, 0]).reshape(SIDE, SIDE).clip(0, 8)
-    return walls + 0.5 * random.standard_normal(walls.shape)
+    found: Values = walls + 0.5 * random.standard_normal(walls.shape)
+    return found
 
 
 def _scaled(random: np.random.Generator, name: str, scale: float, turns: int) -> Values:
