@@ -96,11 +96,8 @@ def mosaic(
 def _texture(name: str) -> NDArray[np.float64]:
     """Return a texture with a flat histogram, in 0..1; chance decides between equal pixels."""
     random = np.random.default_rng(0)
-    if name in MADE:
-        apart = MADE[name](random)
-        apart += 1e-9 * np.ptp(apart) * random.random(apart.shape)
-    else:
-        pixels = getattr(data, name)()
-        apart = pixels + random.random(pixels.shape)
+    pixels = MADE[name](random) if name in MADE else getattr(data, name)()
+    step = 1.0 if pixels.dtype.kind == "u" else 1e-9 * np.ptp(pixels)  # between unequal ones
+    apart = pixels + step * random.random(pixels.shape)
     ranks: NDArray[np.float64] = rankdata(apart.ravel()).reshape(apart.shape) / apart.size
     return ranks

@@ -27,7 +27,7 @@ from napari_mmtseg.engine.networks import (
 )
 from napari_mmtseg.engine.refine.windows import pooled_grid
 from napari_mmtseg.engine.sampling import Batch, Working, with_margin
-from napari_mmtseg.engine.texture import surroundings
+from napari_mmtseg.engine.texture import described
 from napari_mmtseg.engine.votes import found_clusters, sureness
 from napari_mmtseg.methods import NetworkMethod
 
@@ -177,10 +177,7 @@ def _traits(
 
     So a cluster that lies across a border is like the texture that it has more of.
     """
-    matrix, shift = axes_of_texture
-    own = torch.cat([one.seen.movedim(1, -1)[one.valid] for one in planes]) @ matrix.T + shift
-    around, _ = surroundings(planes, axes_of_texture)
-    return found_clusters(labels, (own + around) / 2, width)[1].astype(np.float64)
+    return found_clusters(labels, described(planes, axes_of_texture), width)[1].astype(np.float64)
 
 
 def _classes(won: list[Tensor], planes: Sequence[Batch], working: Working) -> NDArray[np.int64]:

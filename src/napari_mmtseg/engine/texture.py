@@ -55,7 +55,7 @@ def looked_at(working: Working, method: MMT) -> Working:
     ]
     axes, shares = _principal_axes(planes, features)
     if method.look_at == "automatic":
-        texture, explained = _coherence_of_texture(planes, axes, shares)
+        texture, explained = _coherence_of_texture(planes, axes, shares, features.n_steps)
         if texture < _LEAST_TEXTURE + _A_SHARE * intensity or explained > _MOST_EXPLAINED:
             return working
     return working._replace(planes=planes, axes_of_texture=axes)
@@ -88,8 +88,7 @@ def _principal_axes(
     shares : (D,) tensor
         Each axis' share of the variance of the features, which count alike.
     """
-    rows = torch.cat([one.seen.movedim(1, -1)[one.valid] for one in planes])  # (n, F)
-    rows = rows.double()
+    rows = _rows([one.seen for one in planes], planes).double()  # (n, F)
     mean, deviation = rows.mean(0), rows.std(0).clamp_min(1e-6)
     weight = features.of_texture.to(rows) / deviation  # (F,)
     values, vectors = torch.linalg.eigh(((rows - mean) * weight).T.cov())
@@ -100,20 +99,8 @@ def _principal_axes(
     return (matrix.to(own), shift.to(own)), (values / values.sum()).to(own)
 
 
-def _coherence_of_intensity(planes: Sequence[Batch], n_steps: int) -> float:
-    """Return the share of the intensity's variance that survives smoothing, noise apart."""
-    variances = []
-    for count in (1, n_steps):
-        smooth = [_evened(one.own_pixels, count) for one in planes]
-        rows = [one.movedim(1, -1)[plane.valid] for one, plane in zip(smooth, planes, strict=True)]
-        variances.append(torch.cat(rows).var(0).sum())
-    return float(variances[1] / variances[0].clamp_min(1e-12))
-
-
-def surroundings(
-    planes: Sequence[Batch], axes_of_texture: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return what is around each valid pixel: the mean over a further window of texture.
+def described(planes: Sequence[Batch], axes_of_texture: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the texture of each valid pixel, half of it from a further window around it.
 
     Parameters
     ----------
@@ -124,36 +111,49 @@ def surroundings(
 
     Returns
     -------
-    texture : (n, D) tensor
+    (n, D) tensor
         Along the principal axes.
-    intensity : (n, C) tensor
     """
-    matrix, shift = axes_of_texture
     own = planes[0].own_pixels
     n_steps = Features(own.shape[1], own.ndim - 2).n_steps
-    found: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for one in planes:
-        places = torch.einsum("df,bf...->bd...", matrix, one.seen)
-        for rows, values in zip(found, (places, one.own_pixels), strict=True):
-            rows.append(_evened(values, n_steps).movedim(1, -1)[one.valid])
-    texture, intensity = (torch.cat(rows) for rows in found)
-    return texture + shift, intensity
+    places = _places(planes, axes_of_texture)
+    found = (_rows(places, planes) + _rows(places, planes, n_steps)) / 2
+    return found + axes_of_texture[1]
+
+
+def _coherence_of_intensity(planes: Sequence[Batch], n_steps: int) -> float:
+    """Return the share of the intensity's variance that survives smoothing, noise apart."""
+    own = [one.own_pixels for one in planes]
+    before, after = (_rows(own, planes, count).var(0).sum() for count in (1, n_steps))
+    return float(after / before.clamp_min(1e-12))
 
 
 def _coherence_of_texture(
-    planes: Sequence[Batch], axes: tuple[Tensor, Tensor], shares: Tensor
+    planes: Sequence[Batch], axes: tuple[Tensor, Tensor], shares: Tensor, n_steps: int
 ) -> tuple[float, float]:
     """Return the share of the variance along the principal axes that survives smoothing.
 
     And the share of that which is a linear function of the smoothed intensity.
     """
-    texture, intensity = (one.double() for one in surroundings(planes, axes))  # (n, D), (n, C)
+    texture = _rows(_places(planes, axes), planes, n_steps).double()  # (n, D)
+    intensity = _rows([one.own_pixels for one in planes], planes, n_steps).double()  # (n, C)
     texture, intensity = texture - texture.mean(0), intensity - intensity.mean(0)
     survives = (texture.var(0) * shares).sum()
     # By pseudo-inverse, since grey images may have three equal channels.
     slopes = torch.linalg.pinv(intensity.T @ intensity) @ (intensity.T @ texture)
     rest = ((texture - intensity @ slopes).var(0) * shares).sum()
     return float(survives), float(1 - rest / survives.clamp_min(1e-12))
+
+
+def _places(planes: Sequence[Batch], axes: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """Project the features of each plane on the axes, but for their shift: (B, D, *spatial)."""
+    return [torch.einsum("df,bf...->bd...", axes[0], one.seen) for one in planes]
+
+
+def _rows(maps: Sequence[Tensor], planes: Sequence[Batch], n_steps: int = 0) -> Tensor:
+    """Return what maps (B, D, *spatial) of planes are at valid pixels, smoothed before: (n, D)."""
+    pairs = zip(maps, planes, strict=True)
+    return torch.cat([_evened(one, n_steps).movedim(1, -1)[plane.valid] for one, plane in pairs])
 
 
 def _evened(values: Tensor, n_steps: int) -> Tensor:
