@@ -73,7 +73,9 @@ def test_planes_are_labelled_where_one_looks_bit_for_bit(viewer, widget, qtbot, 
     assert set(layer.features["index"]) == {1, 2}
     assert layer.features["share in sample"].sum() == pytest.approx(1)
     assert_array_equal(layer.data[3], expected[3])  # at once
-    assert not np.asarray(layer.data)[0].any()
+    qtbot.wait(500)
+    layer.selected_label = 2
+    assert not np.asarray(layer.data)[0].any()  # nobody has looked there
     for plane in (0, 5, 1):
         shown(viewer, qtbot, layer, plane, expected[plane])
     viewer.dims.ndisplay = 3  # asks for nothing, and can still not be painted on
@@ -163,6 +165,7 @@ def test_the_uncertainty_of_a_lazy_layer_is_found_where_one_looks(viewer, qtbot,
     shown(viewer, qtbot, layer, 5, expected[5])  # as a draft perhaps, which has no uncertainty
     qtbot.waitUntil(lambda: np.array_equal(doubt.data[5], doubts[5]), timeout=SECONDS)
     viewer.layers.remove(layer)
+    doubt.visible = True
     shown(viewer, qtbot, doubt, 0, doubts[0])
     widget.panel.close_process()
 

@@ -39,7 +39,7 @@ def test_no_more_planes_are_kept_than_there_is_room_for(monkeypatch):
     labels = KnownPlanes((9, 5, 7))
     for plane in range(9):
         labels.put(plane, np.ones((5, 7), np.int32))
-        labels[0]  # in view
+        labels[0, :]  # in view
     assert np.asarray(labels).any(axis=(1, 2)).tolist() == [True, *[False] * 6, True, True]
 
 
@@ -50,8 +50,8 @@ def test_planes_ahead_are_asked_for_in_the_direction_of_scrolling(gray):
     labels.show(4, asked.append)
     clusters = np.zeros(gray.shape, np.int16)
     for plane in (4, 5):
-        labels[plane]
-        labels[plane]
+        labels[plane, :]
+        labels[plane, :]
         labels.put(plane, clusters)
     for plane in (6, 7, 8):
         labels.ask_ahead()
@@ -72,7 +72,7 @@ def test_tiles_are_asked_for_from_the_middle_of_the_view_on_and_seen_from_afar(m
     fine[1, 2100:4000, 1100:2000]
     assert asked == [counts + 2 * 8 + 1]
     assert tiles.shows(asked[0])
-    coarse[1]  # the layer's small picture comes after
+    coarse[1, :]  # the layer's small picture comes after
     assert len(asked) == 1
     values = np.arange(2**20, dtype=np.int32).reshape(1024, 1024)
     tiles.put(asked[0], values)
@@ -144,15 +144,15 @@ def test_a_draft_is_shown_until_the_labels_are_there(gray):
     order = Serve(0, train(gray, METHOD), None, "ZYX")
     labels = LazyLabels(order, (9, *gray.shape))
     labels.show(4, asked.append)
-    labels[4]
+    labels[4, :]
     labels.put(4, np.zeros(gray.shape, np.int16), draft=True)
     assert not labels.knows(4)
     assert labels[4].all()
-    labels[5]
-    labels[4]
+    labels[5, :]
+    labels[4, :]
     assert asked == [4, 5, 4]  # what was but a draft is asked for again
     labels.put(4, np.ones(gray.shape, np.int16))
-    labels[4]
+    labels[4, :]
     assert labels.knows(4)
     assert asked == [4, 5, 4]
 

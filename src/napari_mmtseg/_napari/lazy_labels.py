@@ -51,9 +51,9 @@ class KnownPlanes:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read by whole numbers and slices what is known."""
-        spans, numbered = spans_of(key, self.shape)
+        spans, numbered, look = spans_of(key, self.shape)
         found = np.zeros([len(span) for span in spans], self.dtype)
-        if all(numbered[:-2]) and not any(numbered[-2:]):
+        if look:
             self._look_at(self._index([span.start for span in spans[:-2]]))
         rows, columns = (slice(one.start, _stop(one), one.step) for one in spans[-2:])
         with self._lock:
@@ -215,8 +215,13 @@ class LazyLabels(Labelled, LazyPlanes):
         return lazy_labels, (self.order, self.label_of)
 
 
-def spans_of(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool]]:
-    """Return which indices of each axis are read, and whether by a bare number."""
+def spans_of(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool], bool]:
+    """Return which indices of each axis are read, whether by a bare number, and if it is a look.
+
+    A look is at one plane: of labels napari reads it by its number, of images as a slice of one.
+    With no other axis, as in `data[0]`, it only asks for the type of the numbers.
+    """
+    look = isinstance(key, tuple) or key is Ellipsis
     keys = list(key) if isinstance(key, tuple) else [key]
     at = next((i for i, one in enumerate(keys) if one is Ellipsis), len(keys))
     keys[at : at + 1] = [slice(None)] * (len(shape) - len(keys) + (at < len(keys)))
@@ -228,7 +233,8 @@ def spans_of(key: Any, shape: tuple[int, ...]) -> tuple[list[range], list[bool]]
             index = range(size)[int(one)]
             spans.append(range(index, index + 1))
         numbered.append(not isinstance(one, slice))
-    return spans, numbered
+    look = look and all(len(one) == 1 for one in spans[:-2]) and not any(numbered[-2:])
+    return spans, numbered, look
 
 
 def _stop(span: range) -> int | None:

@@ -179,9 +179,8 @@ class Level:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read by whole numbers and slices what is known."""
-        spans, numbered = spans_of(key, self.shape)
+        spans, numbered, ask = spans_of(key, self.shape)
         found = np.zeros([len(span) for span in spans], self.dtype)
-        ask = all(numbered[:-2]) and not any(numbered[-2:])
         if found.size:
             box = tuple(
                 slice(min(one) * self.step, min(max(one) * self.step + 1, n))
