@@ -24,15 +24,13 @@ from napari_mmtseg._napari.demo import open_widget, run, wait
 from napari_mmtseg._napari.messages import Progress
 from napari_mmtseg.nuclei import nuclei_stack
 
-_PARTS = ("opening", "running", "stopping")
-
 
 def main() -> None:
     """Print what is measured as rows of a table, each beside its aim."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--runs", type=int, default=0, help="so many runs, and memory; then alone")
-    parser.add_argument("--only", choices=_PARTS)
+    parser.add_argument("--only", choices=tuple(_PARTS))
     parser.add_argument("--outside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--lazy", action="store_true", help="looking at a lazy stack instead")
     args = parser.parse_args()
@@ -48,12 +46,7 @@ def main() -> None:
             command = [sys.executable, "-m", "benchmarks.window", "--only", name]
             subprocess.run([*command, "--repeats", str(args.repeats)], check=True)
     else:
-        parts: dict[str, Callable[[], list[waiting.Row]]] = {
-            "opening": waiting.opening,
-            "running": partial(_running, args.repeats),
-            "stopping": waiting.stopping,
-        }
-        _show(parts[args.only]())
+        _show(_PARTS[args.only](args.repeats))
 
 
 def _show(rows: list[waiting.Row]) -> None:
@@ -143,6 +136,14 @@ def _outside() -> float:
     start = time.perf_counter()
     segment(immunohistochemistry(), MMT(), axes="YXS")
     return time.perf_counter() - start
+
+
+# Each takes how often runs are repeated.
+_PARTS: dict[str, Callable[[int], list[waiting.Row]]] = {
+    "opening": lambda _: waiting.opening(),
+    "running": _running,
+    "stopping": lambda _: waiting.stopping(),
+}
 
 
 if __name__ == "__main__":

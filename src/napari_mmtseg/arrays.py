@@ -20,7 +20,7 @@ _MEANING = {
 }
 
 Region = tuple[slice, ...]
-"""A rectangle of a frame, a slice an axis."""
+"""A rectangle of an array, most often of a frame: a slice an axis."""
 
 
 class Frames:

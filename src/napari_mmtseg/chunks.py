@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mmtseg.arrays import Region
+
 if TYPE_CHECKING:
     import zarr
-
-Region = tuple[slice, ...]
 
 
 class DamagedChunk(OSError):

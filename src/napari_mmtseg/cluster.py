@@ -22,7 +22,6 @@ from threadpoolctl import threadpool_limits
 
 from napari_mmtseg._version import __version__
 from napari_mmtseg.arrays import Frames, Region, grown
-from napari_mmtseg.chunks import Region as Box
 from napari_mmtseg.engine.threads import use_threads
 
 if TYPE_CHECKING:
@@ -305,7 +304,7 @@ class Ahead:
         self._left = deque(slices_from_chunks(labels.chunks))
         self._begun: dict[str, Future] = {}
 
-    def __call__(self, region: Box) -> NDArray[Any]:
+    def __call__(self, region: Region) -> NDArray[Any]:
         """Return a block; blocks before it, which nobody asked for, are left out."""
         asked = str(region)
         if asked not in self._begun and region in self._left:

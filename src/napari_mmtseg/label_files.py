@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg.arrays import is_lazy
-from napari_mmtseg.chunks import Region
+from napari_mmtseg.arrays import Region, is_lazy
 from napari_mmtseg.cluster import Ahead
 from napari_mmtseg.files import write_whole
 from napari_mmtseg.writing import Written, write_labels

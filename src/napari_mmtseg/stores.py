@@ -97,6 +97,11 @@ def open_image(
     return image
 
 
+def name_of(path: str | Path) -> str:
+    """Return what a store is called, without the suffixes that say what it is."""
+    return Path(path).name.removesuffix(".zarr").removesuffix(".ome")
+
+
 def is_store(path: Path) -> bool:
     """Return whether a folder is a zarr array or group."""
     return any((path / name).is_file() for name in _METADATA)

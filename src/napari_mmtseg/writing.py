@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_mmtseg.arrays import Region, within
 from napari_mmtseg.chunks import region_text
+from napari_mmtseg.stores import name_of
 from napari_mmtseg.unfinished import Unfinished, in_words, only_writer
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def write_labels(
                 if stop and done < total:
                     return store.folder
         with in_words(target):
-            store.finish(plan.attributes(target.name.removesuffix(".zarr").removesuffix(".ome")))
+            store.finish(plan.attributes(name_of(target)))
     return target
 
 

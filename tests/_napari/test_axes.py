@@ -149,7 +149,7 @@ def test_objects_between_channels_are_parted_measured_corrected_and_saved(
 
     widget.save_result(str(tmp_path / "labels.zarr"), False)
     finish(widget)
-    saved = viewer.layers["labels.zarr"]
+    saved = viewer.layers["labels"]
     np.testing.assert_array_equal(np.asarray(saved.data), viewer.layers[-2].data)
     assert open_image(tmp_path / "labels.zarr").levels[0].shape == (3, 24, 32)
     np.testing.assert_allclose(saved.translate, viewer.layers[-2].translate)

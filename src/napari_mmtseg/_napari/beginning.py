@@ -13,7 +13,8 @@ from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.live_view import LiveView
 from napari_mmtseg._napari.messages import Job
 from napari_mmtseg._napari.recording import place_of, record_of, source_of
-from napari_mmtseg._napari.regions import Part, Region
+from napari_mmtseg._napari.regions import Part
+from napari_mmtseg.arrays import Region
 from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
 

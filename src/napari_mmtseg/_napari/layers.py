@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from napari_mmtseg.arrays import Frames, is_lazy
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
-from napari_mmtseg.stores import open_image
+from napari_mmtseg.stores import name_of, open_image
 
 OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
@@ -333,7 +332,7 @@ def saved_layer(path: str, axes: str, colormap: Any, placed: dict[str, Any]) -> 
     return Labels(
         levels if several else levels[0],
         multiscale=several,
-        name=Path(path).name,
+        name=name_of(path),
         colormap=colormap,
         metadata={METADATA_KEY: {"saved": path}},
         **placed,

@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog
 
-from napari_mmtseg.stores import StoredImage, open_image
+from napari_mmtseg.stores import StoredImage, name_of, open_image
 
 _PROBE_PX = 1024
 
@@ -49,7 +49,7 @@ def layer_of(path: str | Path) -> Image | Labels:
     levels: list[Any] = list(image.levels)
     several = len(levels) > 1
     placed: dict[str, Any] = {
-        "name": Path(path).name.removesuffix(".zarr").removesuffix(".ome"),
+        "name": name_of(path),
         "multiscale": several,
         "scale": image.scale[0],
         "translate": image.translate[0],

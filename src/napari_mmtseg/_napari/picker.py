@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
-from napari_mmtseg._napari.regions import EVERYTHING, IN_VIEW, PLANE, Region, part_of
+from napari_mmtseg._napari.regions import EVERYTHING, IN_VIEW, PLANE, part_of
+from napari_mmtseg.arrays import Region
 
 if TYPE_CHECKING:
     import napari

@@ -12,11 +12,11 @@ from skimage.draw import polygon2mask
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.placing import turned
+from napari_mmtseg.arrays import Region
 
 if TYPE_CHECKING:
     import napari
 
-Region = tuple[slice, ...]
 EVERYTHING, IN_VIEW, PLANE = "All of it", "What is in view", "This plane"
 _SMALLEST = 16  # pixels a side that a part has at least
 _ROUND = 64  # corners of what stands for an ellipse
