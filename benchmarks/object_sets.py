@@ -7,7 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
+from skimage.transform import resize
 from tifffile import TiffFile
 
 from benchmarks import datasets
@@ -41,6 +44,33 @@ class ObjectPicture(Picture):
 
     voxel: Voxel | None = None
     """Size along Z, Y and X; None for planes."""
+    seen: str = "whole"
+    """How it is looked at, one of `VIEWS`."""
+
+    def read(self) -> tuple[NDArray[Any], str, list[NDArray[Any]]]:
+        """Return what is looked at of the image, its axes and the ids of its objects."""
+        image, axes, truths = super().read()
+        if self.seen == "reduced":
+            shape = [max(1, round(_REDUCED * n)) for n in image.shape[:2]]
+            small = resize(image, shape, preserve_range=True, anti_aliasing=True)
+            ids = [
+                resize(one, shape, order=0, preserve_range=True, anti_aliasing=False)
+                for one in truths
+            ]
+            whole = [one.astype(truths[0].dtype) for one in ids]
+            return small.round().astype(image.dtype), axes, whole
+        if self.seen != "whole":
+            middle = [n // 2 for n in image.shape[:2]]
+            rows, columns = (
+                slice(n, None) if far == "1" else slice(n)
+                for n, far in zip(middle, self.seen, strict=True)
+            )
+            return image[rows, columns], axes, [one[rows, columns] for one in truths]
+        return image, axes, truths
+
+
+VIEWS = {"whole": ("whole",), "quarters": ("00", "01", "10", "11"), "reduced": ("reduced",)}
+_REDUCED = 0.6
 
 
 def find(
@@ -92,6 +122,23 @@ def find(
     return {
         name: Dataset(name, "folder", tuple(found[name]), (), len(found[name])) for name in names
     }
+
+
+def seen(sets: Mapping[str, Dataset], how: str) -> dict[str, Dataset]:
+    """Look at planes otherwise than whole: at their quarters, or reduced to 0.6 of their size."""
+    if how == "whole":
+        return dict(sets)
+    found = {}
+    for name, dataset in sets.items():
+        pictures = tuple(
+            replace(one, name=f"{one.name} {view}", seen=view)
+            for one in dataset.pictures
+            if isinstance(one, ObjectPicture) and one.voxel is None
+            for view in VIEWS[how]
+        )
+        if pictures:
+            found[name] = replace(dataset, pictures=pictures)
+    return found
 
 
 def subset(sets: Mapping[str, Dataset], wanted: str) -> dict[str, Dataset]:

@@ -80,7 +80,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _sets(args: argparse.Namespace, *, scored: bool) -> dict[str, Dataset]:
     found = object_sets.find(args.data, voxels=dict(args.spacing), scored=scored)
-    return object_sets.subset(found, args.subset)
+    return object_sets.seen(object_sets.subset(found, args.subset), args.seen)
 
 
 def _entrants(names: Sequence[str], *, always: bool) -> list[Contender]:
@@ -183,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--subset", default="all", help="N of each set, or names (NAME*,NAME)")
     parser.add_argument("--methods", nargs="+", metavar="M", help=_METHODS_HELP)
+    parser.add_argument("--seen", choices=tuple(object_sets.VIEWS), default="whole")
     voxel = "the voxel's size of a set or an image"
     parser.add_argument("--spacing", type=_spacing, nargs="+", default=[], help=voxel)
     parser.add_argument("--output", type=Path, default=Path("bench-output/objects"))

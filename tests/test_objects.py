@@ -205,6 +205,20 @@ def test_objects_may_be_pale_and_dark():
     assert_array_equal(seek(views, tables, (1.0, 1.0)), [False, True, True])
 
 
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [([0.6, 0.2, 1.0], [False, True, False]), ([0.1, 0.0, 0.5], [False, False, True])],
+)
+def test_gaps_in_tissue_are_no_objects_though_they_are_a_little_rounder(levels, expected):
+    clusters = np.zeros((160, 160), np.int16)
+    for number, (y, x) in enumerate(np.ndindex(4, 4)):
+        clusters[disk((20 + 40 * y, 20 + 40 * x), 12)] = 1 + number % 2
+        if number % 2 == 0:
+            clusters[disk((8 + 40 * y, 20 + 40 * x), 4)] = 1  # dark ones have a bump
+    views = [View(clusters, np.array(levels, np.float32)[clusters][None])]
+    assert_array_equal(seek(views, [np.array([1, 2, 3])], (1.0, 1.0)), expected)
+
+
 def test_a_label_without_pieces_is_no_object():
     views = [View(np.zeros((20, 20), np.int16), np.zeros((1, 20, 20), np.float32))]
     assert not seek(views, [np.array([1, 2])], (1.0, 1.0)).any()

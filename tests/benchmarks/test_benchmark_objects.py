@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from scipy import ndimage
 from skimage.io import imsave
 from tifffile import imwrite
@@ -75,6 +76,23 @@ def test_a_subset_is_of_each_set_or_by_name(data):
     assert list(object_sets.subset(sets, "dark_a,one")) == ["dsb fluorescence", "new"]
     with pytest.raises(ValueError, match="No set has an image"):
         object_sets.subset(sets, "nothing")
+
+
+def test_planes_are_seen_in_quarters_and_reduced(data):
+    sets = object_sets.find(data)
+    image, axes, (truth,) = sets["new"].pictures[0].read()
+    quarters = object_sets.seen(sets, "quarters")
+    assert list(quarters) == ["dsb fluorescence", "dsb stained", "new"]  # a stack has none
+    last = quarters["new"].pictures[3]
+    assert last.name.endswith(" 11")
+    rows, columns = (n // 2 for n in truth.shape)
+    assert_array_equal(last.read()[0], image[rows:, columns:])
+    assert_array_equal(last.read()[2][0], truth[rows:, columns:])
+    small, small_axes, (few,) = object_sets.seen(sets, "reduced")["new"].pictures[0].read()
+    assert small_axes == axes
+    assert few.shape == small.shape[:2] == tuple(round(0.6 * n) for n in truth.shape)
+    assert set(np.unique(few)) == set(np.unique(truth))
+    assert few.dtype == truth.dtype
 
 
 def best(text, image, truth, axes="YX", voxel=None):

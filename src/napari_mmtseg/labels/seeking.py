@@ -18,12 +18,14 @@ _LEAST, _MOST = 0.001, 0.7
 _COVER, _MUCH = 0.05, 0.35
 _RIM = 0.1
 """What covering more than this of the image, and more of its rim than of it, costs in roundness."""
-_CLEARLY = 0.035
-"""How much better more labels must do than fewer ones."""
-_AS_CLEAR = 0.7
+_CLEARLY, _LOST = 0.015, 0.1
+"""How much better more labels must do than fewer ones, and how much better still if all that these
+had found were gone: pieces that hold nothing of more labels."""
+_AS_CLEAR = 0.6
 """How much of the step at the rim of what fewer labels found must be left."""
-_LOST = 0.4
-"""Share of what fewer labels found that may be gone: pieces that hold nothing of more labels."""
+_LIT, _BRIGHTER = 0.25, 0.025
+"""Above which median pixels are those of transmitted light, in which objects are dark: what bright
+ones, which are gaps, cost there in roundness."""
 _NEAR_PX = 3
 _FEWEST_PX = 20
 
@@ -53,11 +55,12 @@ def seek(
 ) -> NDArray[np.bool_]:
     """Decide which label is that of objects: the one whose pieces are the roundest.
 
-    Each label of each table is tried, and all but the largest together, since objects may be pale
-    and dark: the pieces are parted, and judged by how well ellipses fill them, weighted by size.
-    What covers much of the image or of its rim counts less. More labels must do clearly better
-    than fewer; what they find must stand out about as much, and as a part of what fewer found lose
-    little of that.
+    Each label of each table is tried, and all but the largest together if they are all darker than
+    it or all brighter, since objects may be pale and dark: the pieces are parted, and judged by how
+    well ellipses fill them, weighted by size. What covers much of the image or of its rim counts
+    less, and so does what is brighter than the rest where the image is not dark. More labels must
+    do clearly better than fewer, the more so the less is left of what these found, and what they
+    find must stand out about as much.
 
     Parameters
     ----------
@@ -73,23 +76,26 @@ def seek(
     (K,) bool array
         The clusters of that label, or of all but the largest; none if no label has pieces.
     """
+    lit = float(np.mean([np.median(view.pixels) for view in views])) > _LIT
     best, most, clear = np.zeros(len(tables[0]), np.bool_), -np.inf, 0.0
     tried: set[bytes] = set()
-    sizes = np.zeros(len(best), np.int64)
-    for view in views:
-        sizes += np.bincount(view.clusters[view.clusters >= 0], minlength=len(sizes))
+    light = _light(views, len(best))
     for table in tables:
-        least, least_clear = most + _CLEARLY, _AS_CLEAR * clear
-        fewer = best
-        for members in _choices(table, sizes):
+        fewer, least, least_clear = best, most + _CLEARLY, _AS_CLEAR * clear
+        for members in _choices(table, light):
             if members.tobytes() in tried:
                 continue
             tried.add(members.tobytes())
             worth = _worth(views, members, spacing)
-            if worth > max(least, most) and _lost(views, fewer, members, spacing) < _LOST:
-                stands_out = _standing_out(views, members)
-                if stands_out >= least_clear:
-                    best, most, clear = members, worth, stands_out
+            if lit and light.of(members) > light.of(~members):
+                worth -= _BRIGHTER
+            if worth <= max(least, most):
+                continue
+            stands_out = _standing_out(views, members)
+            if stands_out < least_clear:
+                continue
+            if worth > least + _LOST * _lost(views, fewer, members, spacing):
+                best, most, clear = members, worth, stands_out
     return best
 
 
@@ -124,13 +130,39 @@ def contrast_of(pixels: NDArray[np.float32], weights: NDArray[np.float64]) -> ND
     return found
 
 
-def _choices(table: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+class _Light(NamedTuple):
+    """How many pixels each cluster has, and the sum of their means over the channels."""
+
+    pixels: NDArray[np.float64]
+    summed: NDArray[np.float64]
+
+    def of(self, members: NDArray[np.bool_]) -> float:
+        """Return the mean of some clusters."""
+        return float(self.summed[members].sum() / max(self.pixels[members].sum(), 1))
+
+
+def _light(views: Sequence[View], n_clusters: int) -> _Light:
+    found = _Light(np.zeros(n_clusters), np.zeros(n_clusters))
+    for view in views:
+        seen = view.clusters >= 0
+        clusters = view.clusters[seen]
+        found.pixels[:] += np.bincount(clusters, minlength=n_clusters)
+        found.summed[:] += np.bincount(clusters, view.pixels.mean(0)[seen], n_clusters)
+    return found
+
+
+def _choices(table: NDArray[np.int64], light: _Light) -> Iterator[NDArray[np.bool_]]:
     """Return the clusters of each label, and those of all but the largest."""
     labels = np.unique(table[table > 0])
     for label in labels:
         yield table == label
     if len(labels) > 2:
-        yield (table > 0) & (table != 1 + np.bincount(table, sizes)[1:].argmax())
+        largest = 1 + np.bincount(table, light.pixels)[1:].argmax()
+        brighter = [
+            light.of(table == one) > light.of(table == largest) for one in labels if one != largest
+        ]
+        if all(brighter) or not any(brighter):
+            yield (table > 0) & (table != largest)
 
 
 def _lost(
