@@ -47,6 +47,15 @@ def test_touching_objects_are_parted_and_the_ground_is_none(dark):
     assert train(image, MMT.preset("nuclei")).objects_are_dark == dark
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_holds_no_object_and_objects_are_found_in_noise(seed):
+    random = np.random.default_rng(seed)
+    assert not segment(random.poisson(5, (130, 140)), MMT.preset("nuclei")).any()
+    assert not segment(random.normal(0.5, 0.1, (130, 140)), MMT.preset("nuclei")).any()
+    image, truth = discs(noise=0.2)
+    assert f1(segment(image, MMT.preset("nuclei")), truth) > 0.8
+
+
 @pytest.mark.parametrize("name", [n for n, one in METHODS.items() if hasattr(one(), "output")])
 def test_every_method_with_probabilities_gives_objects(name):
     image, truth = discs()

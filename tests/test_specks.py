@@ -34,6 +34,15 @@ def test_pieces_of_the_least_size_stay():
     assert (found[9, 2:7] == 0).all()
 
 
+def test_a_speck_in_a_corner_goes_too():
+    clusters = halves()
+    corner = clusters.copy()
+    corner[:2, -2:] = corner[2, -1] = 0  # five pixels
+    assert_array_equal(without_specks(corner, 6), clusters)
+    corner[3, -1] = 0  # and a sixth
+    assert_array_equal(without_specks(corner, 6), corner)
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (9, 24, 24)])
 def test_noise_leaves_no_speck(shape):
     rng = np.random.default_rng(0)

@@ -21,6 +21,8 @@ _RIM = 0.1
 _CLEARLY, _LOST = 0.015, 0.1
 """How much better more labels must do than fewer ones, and how much better still if all that these
 had found were gone: pieces that hold nothing of more labels."""
+_FAINT = 0.75
+"""What stands out by less, in standard deviations of its pixels and those around, is noise."""
 _AS_CLEAR = 0.6
 """How much of the step at the rim of what fewer labels found must be left."""
 _LIT, _BRIGHTER = 0.25, 0.025
@@ -60,7 +62,7 @@ def seek(
     well ellipses fill them, weighted by size. What covers much of the image or of its rim counts
     less, and so does what is brighter than the rest where the image is not dark. More labels must
     do clearly better than fewer, the more so the less is left of what these found, and what they
-    find must stand out about as much.
+    find must stand out about as much. What hardly does is noise.
 
     Parameters
     ----------
@@ -74,14 +76,15 @@ def seek(
     Returns
     -------
     (K,) bool array
-        The clusters of that label, or of all but the largest; none if no label has pieces.
+        The clusters of that label, or of all but the largest; none if no label has pieces that
+        stand out.
     """
     lit = float(np.mean([np.median(view.pixels) for view in views])) > _LIT
     best, most, clear = np.zeros(len(tables[0]), np.bool_), -np.inf, 0.0
     tried: set[bytes] = set()
     light = _light(views, len(best))
     for table in tables:
-        fewer, least, least_clear = best, most + _CLEARLY, _AS_CLEAR * clear
+        fewer, before, least = best, clear, most + _CLEARLY
         for members in _choices(table, light):
             if members.tobytes() in tried:
                 continue
@@ -92,7 +95,7 @@ def seek(
             if worth <= max(least, most):
                 continue
             stands_out = _standing_out(views, members)
-            if stands_out < least_clear:
+            if stands_out < max(_FAINT, _AS_CLEAR * before):
                 continue
             if worth > least + _LOST * _lost(views, fewer, members, spacing):
                 best, most, clear = members, worth, stands_out
