@@ -243,6 +243,10 @@ def test_objects_are_a_row_or_a_row_a_group(viewer, panel, five, image, qtbot):
     assert (row.name, row.pieces, row.colour) == ("Objects", 3, None)
     assert row.pixels == (objects > 0).sum()
     assert row.means == pytest.approx([five[objects > 0].mean()])
+    table = panel.labels.table
+    told = table.rows.headerData(SHARE, Qt.Orientation.Horizontal)
+    room = table.horizontalHeader().fontMetrics().horizontalAdvance(told)
+    assert table.columnWidth(SHARE) > room, "no heading is cut"
 
     layer.features = layer.features.assign(group=[0, 1, 2, 1])
     qtbot.waitUntil(lambda: len(rows(panel)) == 2, timeout=PATIENCE)

@@ -24,6 +24,7 @@ from napari_mmtseg._napari.labels_table import LabelsTable
 from napari_mmtseg.labels.legend import Legend
 from napari_mmtseg.labels.palettes import PALETTES
 
+_FIGURE_SPACE = "\u2007"
 _SLIDER = "slider"
 _TITLE_PX = 180
 
@@ -65,7 +66,6 @@ class LabelsPanel(QWidget):
         self.n_labels.setAccessibleName("Number of labels")
         self.n_labels.setToolTip("Merge labels that look alike, at once and without training.")
         self.count = QLabel()
-        self.count.setMinimumWidth(56)
         self.count.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         heading = QHBoxLayout()
         for part in (self.title, self.palette_choice, self.earlier, self.later):
@@ -167,7 +167,8 @@ class LabelsPanel(QWidget):
         self.n_labels.setValue(len(kept.legend.labels))
         self.n_labels.blockSignals(False)
         self.palette_choice.setCurrentIndex(self.palette_choice.findData(kept.legend.palette))
-        self.count.setText(f"{len(kept.legend.labels)} of {most}")
+        number = str(len(kept.legend.labels)).rjust(len(str(most)), _FIGURE_SPACE)
+        self.count.setText(f"{number} of {most}")  # as wide for each, or the slider would move
         self._enable()
 
     def join(self) -> None:

@@ -277,7 +277,8 @@ class LabelsTable(QTableView):
         selection = self.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(lambda *_: self.chosen.emit())
-        self.rows.modelReset.connect(self._fit)
+        for changed in (self.rows.modelReset, self.rows.dataChanged):
+            changed.connect(self._fit)  # a count takes more room than a share
         self._fit()
 
     def show_rows(self, rows: list[Row], channels: list[str]) -> None:

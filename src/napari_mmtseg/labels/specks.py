@@ -54,8 +54,8 @@ def _specks(
         alike = clusters[one] == clusters[other]
         same[one] &= alike
         same[other] &= alike
-    for axis, length in enumerate(same.shape):  # at the edge there is less around them
-        if length > 1:
+    for axis in range(same.ndim):  # at the edge there is less around them
+        if same.shape[axis] > 1:
             np.moveaxis(same, axis, 0)[[0, -1]] = False
     # Two neighbours that are like all around them lie in a piece of eight pixels or more, so that
     # only what lies outside of such cores needs to be numbered, if eight are asked for at most.
