@@ -54,11 +54,10 @@ class ObjectPicture(Picture):
             shape = [max(1, round(_REDUCED * n)) for n in image.shape[:2]]
             small = resize(image, shape, preserve_range=True, anti_aliasing=True)
             ids = [
-                resize(one, shape, order=0, preserve_range=True, anti_aliasing=False)
+                resize(one, shape, order=0, preserve_range=True, anti_aliasing=False).astype(int)
                 for one in truths
             ]
-            whole = [one.astype(truths[0].dtype) for one in ids]
-            return small.round().astype(image.dtype), axes, whole
+            return small.round().astype(image.dtype), axes, ids
         if self.seen != "whole":
             middle = [n // 2 for n in image.shape[:2]]
             rows, columns = (

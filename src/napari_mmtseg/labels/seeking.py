@@ -26,8 +26,8 @@ _FAINT = 0.75
 _AS_CLEAR = 0.6
 """How much of the step at the rim of what fewer labels found must be left."""
 _LIT, _BRIGHTER = 0.25, 0.025
-"""Above which median pixels are those of transmitted light, in which objects are dark: what bright
-ones, which are gaps, cost there in roundness."""
+"""The median above which an image is not dark, so that objects absorb and what is bright are gaps;
+and what being bright costs there in roundness."""
 _NEAR_PX = 3
 _FEWEST_PX = 20
 
@@ -145,17 +145,20 @@ class _Light(NamedTuple):
 
 
 def _light(views: Sequence[View], n_clusters: int) -> _Light:
-    found = _Light(np.zeros(n_clusters), np.zeros(n_clusters))
+    pixels, summed = np.zeros(n_clusters), np.zeros(n_clusters)
     for view in views:
         seen = view.clusters >= 0
         clusters = view.clusters[seen]
-        found.pixels[:] += np.bincount(clusters, minlength=n_clusters)
-        found.summed[:] += np.bincount(clusters, view.pixels.mean(0)[seen], n_clusters)
-    return found
+        pixels += np.bincount(clusters, minlength=n_clusters)
+        summed += np.bincount(clusters, view.pixels.mean(0)[seen], n_clusters)
+    return _Light(pixels, summed)
 
 
 def _choices(table: NDArray[np.int64], light: _Light) -> Iterator[NDArray[np.bool_]]:
-    """Return the clusters of each label, and those of all but the largest."""
+    """Return the clusters of each label, and of all but the largest if these lie to one side of it.
+
+    One function of the channels tells objects from ground: it cannot tell darker and brighter ones.
+    """
     labels = np.unique(table[table > 0])
     for label in labels:
         yield table == label
