@@ -50,6 +50,8 @@ class ObjectPicture(Picture):
     def read(self) -> tuple[NDArray[Any], str, list[NDArray[Any]]]:
         """Return what is looked at of the image, its axes and the ids of its objects."""
         image, axes, truths = super().read()
+        if self.seen == "whole":
+            return image, axes, truths
         if self.seen == "reduced":
             shape = [max(1, round(_REDUCED * n)) for n in image.shape[:2]]
             small = resize(image, shape, preserve_range=True, anti_aliasing=True)
@@ -58,14 +60,11 @@ class ObjectPicture(Picture):
                 for one in truths
             ]
             return small.round().astype(image.dtype), axes, ids
-        if self.seen != "whole":
-            middle = [n // 2 for n in image.shape[:2]]
-            rows, columns = (
-                slice(n, None) if far == "1" else slice(n)
-                for n, far in zip(middle, self.seen, strict=True)
-            )
-            return image[rows, columns], axes, [one[rows, columns] for one in truths]
-        return image, axes, truths
+        rows, columns = (
+            slice(n // 2, None) if far == "1" else slice(n // 2)
+            for n, far in zip(image.shape[:2], self.seen, strict=True)
+        )
+        return image[rows, columns], axes, [one[rows, columns] for one in truths]
 
 
 VIEWS = {"whole": ("whole",), "quarters": ("00", "01", "10", "11"), "reduced": ("reduced",)}

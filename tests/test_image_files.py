@@ -111,7 +111,7 @@ def test_bad_files_are_named_in_one_sentence(tmp_path, stack):
         open_image(tmp_path / "none.tif")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root, and Windows, may read all")
 def test_a_locked_file_is_said_to_be_locked(tmp_path, stack):
     tifffile.imwrite(tmp_path / "a.tif", stack[0])
     (tmp_path / "a.tif").chmod(0)

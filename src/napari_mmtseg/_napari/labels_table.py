@@ -277,14 +277,13 @@ class LabelsTable(QTableView):
         selection = self.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(lambda *_: self.chosen.emit())
-        for changed in (self.rows.modelReset, self.rows.dataChanged):
-            changed.connect(self._fit)  # a count takes more room than a share
         self._fit()
 
     def show_rows(self, rows: list[Row], channels: list[str]) -> None:
         """Show other rows, and select what was selected."""
         before = self.selected_labels()
         self.rows.show(rows, channels)
+        self._fit()
         self.setColumnHidden(MEAN, all(one.means is None for one in rows))
         self.setColumnHidden(SURE, all(one.confidence is None for one in rows))
         self.select(before)
