@@ -7,8 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 _HUGE = 1e300
+_NOISE_ALONE = 6.0
+"""A range that ends within so many standard deviations of the ground's noise holds nothing else."""
+_RARE = 2.0
+"""What lies so many times further from the ground than the end of the range is something."""
+_RARE_PX = 6
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,12 @@ class Scaling:
             ends = (0, 100) if how == "full" else (0.1, 99.9)
             # A quarter of the largest numbers leaves room for their difference.
             low[channel], high[channel] = 4 * np.percentile(finite / 4, ends)
+            if how == "percentile":
+                own = slice(None) if shared else slice(channel, channel + 1)
+                planes = [part[own] for part in parts]
+                low[channel], high[channel] = _with_rare(
+                    planes, finite, low[channel], high[channel]
+                )
             if low[channel] == high[channel]:
                 low[channel], high[channel] = finite.min(), finite.max()
         if shared:
@@ -113,3 +125,38 @@ class Scaling:
         values = np.divide(values, span, out=np.zeros_like(values), where=span > 0)
         scaled: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
         return scaled
+
+
+def _with_rare(
+    planes: list[NDArray[Any]], sample: NDArray[np.float64], low: float, high: float
+) -> tuple[float, float]:
+    """Widen a range that holds the ground's noise alone by what is rare in the image.
+
+    A few cells in a large field are less than a thousandth of its pixels, and would all be cut off
+    with the ends of the range, of which noise would be left. Single pixels do not count: hot ones
+    are no cells.
+    """
+    before, ground, after = 4 * np.percentile(sample / 4, (16, 50, 84))
+    ends = {}
+    for sign, end, spread in ((-1, low, ground - before), (1, high, after - ground)):
+        reach = sign * (end - ground)
+        ends[sign] = end
+        if reach > _NOISE_ALONE * spread:
+            continue
+        rare = [_coherent(part, ground + sign * _RARE * reach, sign) for part in planes]
+        values = np.concatenate(rare)
+        if len(values) >= _RARE_PX:
+            ends[sign] = float(np.median(values))
+    return ends[-1], ends[1]
+
+
+def _coherent(part: NDArray[Any], least: float, sign: int) -> NDArray[np.float64]:
+    """Return the values of (C, *spatial) pixels beyond a value that do not lie there alone."""
+    beyond = (part > least) if sign > 0 else (part < least)
+    if part.dtype.kind == "f":
+        beyond &= np.isfinite(part)
+    if not beyond.any():
+        return np.zeros(0)
+    together = ndimage.binary_opening(beyond, np.ones((*(1,) * (part.ndim - 2), 2, 2)))
+    found: NDArray[np.float64] = part[together].astype(np.float64)
+    return found

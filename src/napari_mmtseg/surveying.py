@@ -14,6 +14,7 @@ from napari_mmtseg.arrays import Frames, Region
 from napari_mmtseg.engine.threads import several
 from napari_mmtseg.labeller import Labeller, Trained
 from napari_mmtseg.labels.seeking import Sought, View, about, nothing_sought, seek
+from napari_mmtseg.prominence import Prominence, around
 from napari_mmtseg.spacing import relative
 
 _SURVEYED_VOTES = 2**20
@@ -39,12 +40,16 @@ class Surveyed(Trained, Protocol):
 
 
 def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64]:
-    """Count the pixels of each cluster, in everything or in windows spread evenly over it."""
+    """Count the pixels of each cluster, in everything or in windows spread evenly over it.
+
+    Rare ones that no window shows count as in what was trained on.
+    """
     labeller = Labeller(model)
     tiles = [(frames, *one) for frames in images for one in labeller.tiles(frames)]
     factor = math.prod(labeller.factor)
     area = sum(math.prod(s.stop - s.start for s in tile) for _, _, tile in tiles) / factor
-    if area > _SURVEYED_VOTES:
+    whole = area <= _SURVEYED_VOTES
+    if not whole:
         tiles = list(_spread(tiles, labeller.factor, _SURVEYED_VOTES))
 
     def count(tile: tuple[Frames, int, Region]) -> NDArray[np.int64]:
@@ -53,7 +58,10 @@ def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64
 
     with memory.kept(), several() as pool:
         sizes: NDArray[np.int64] = np.sum([*pool.map(count, tiles)], axis=0, dtype=np.int64)
-    return sizes
+    if whole or not sizes.any():
+        return sizes
+    trained = np.ceil(model.sizes * (sizes.sum() / max(model.sizes.sum(), 1))).astype(np.int64)
+    return np.where(sizes > 0, sizes, trained)
 
 
 def seek_objects(
@@ -64,7 +72,7 @@ def seek_objects(
     *,
     hurried: bool = False,
 ) -> Sought:
-    """Decide which clusters are objects, and how large these are, from the middle of each image.
+    """Decide which clusters are objects, and how large these are, where images hold something.
 
     Parameters
     ----------
@@ -81,11 +89,12 @@ def seek_objects(
     labeller = Labeller(model)
     some = images[:: -(-len(images) // _MOST_IMAGES)]
     share, deepest = (_HURRIED, _SHALLOW) if hurried else (1, _DEEPEST)
-    parts = [part_of(one, share * len(some), deepest) for one in some]
-    views = [
-        view_of(model, labeller, one, part, mask if one is images[0] else None)
-        for one, part in zip(some, parts, strict=True)
-    ]
+    views = []
+    for one in some:
+        side = mask if one is images[0] else None
+        most = _viewed(one) // (share * len(some))
+        for part in Prominence.of(one, side).places(most, deepest):
+            views.append(view_of(model, labeller, one, part, side))
     n = views[0].clusters.ndim
     planes = views if n == 2 else [one for view in views for one in _sections(view)]
     tables = tables_of(model)
@@ -100,19 +109,13 @@ def tables_of(model: Surveyed) -> list[NDArray[np.int64]]:
     return [model.label_of(count) for count in range(2, min(_MOST_LABELS, model.n_clusters) + 1)]
 
 
-def part_of(
-    frames: Frames, share: int = 1, deepest: int = _DEEPEST, *, at: Sequence[int] | None = None
-) -> dict[str, slice]:
-    """Choose what to look at: a plane, or a volume where there is Z; in the middle, or at a pixel.
+def part_of(frames: Frames, at: Sequence[int]) -> dict[str, slice]:
+    """Return what lies around a pixel: of its plane, or of its volume where there is Z.
 
     Parameters
     ----------
     frames : Frames
-    share : int
-        So many times fewer pixels than there may be.
-    deepest : int
-        At most so many planes along Z.
-    at : sequence of int, optional
+    at : sequence of int
         The pixel, along the labels' axes.
 
     Returns
@@ -121,12 +124,12 @@ def part_of(
         For each axis of the image.
     """
     sizes = dict(zip(frames.axes, frames.data.shape, strict=True))
-    most = {axis: n for axis, n in sizes.items() if axis in "CS"} | {"T": 1, "Z": deepest}
-    depth = min(sizes.get("Z", 1), deepest)
-    side = math.isqrt(_VIEWED[3 if "Z" in sizes else 2] // share // depth)
-    centre = {} if at is None else dict(zip(frames.label_axes, at, strict=True))
+    most = {axis: n for axis, n in sizes.items() if axis in "CS"} | {"T": 1, "Z": _DEEPEST}
+    depth = min(sizes.get("Z", 1), _DEEPEST)
+    side = math.isqrt(_viewed(frames) // depth)
+    centre = dict(zip(frames.label_axes, at, strict=True))
     return {
-        axis: _around(centre.get(axis, n // 2), n, most.get(axis, max(side, 2)))
+        axis: around(centre.get(axis, n // 2), n, most.get(axis, max(side, 2)))
         for axis, n in sizes.items()
     }
 
@@ -150,9 +153,8 @@ def view_of(
     return View(look.frame_of(clusters, 0), model.scaling.apply(look.read(0))[0])
 
 
-def _around(centre: int, length: int, most: int) -> slice:
-    start = min(max(0, centre - most // 2), max(0, length - most))
-    return slice(start, start + min(length, most))
+def _viewed(frames: Frames) -> int:
+    return _VIEWED[3 if "Z" in frames.axes else 2]
 
 
 def _sections(view: View) -> Iterator[View]:

@@ -84,7 +84,7 @@ def point_out(
         If there is no such pixel, or nothing to tell objects from.
     """
     at = _checked(at, frames)
-    part = part_of(frames, at=at)
+    part = part_of(frames, at)
     view = view_of(model, Labeller(model), frames, part, mask)
     n = view.clusters.ndim
     place = {axis: i - part[axis].start for axis, i in zip(frames.label_axes, at, strict=True)}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from napari_mmtseg import prominence
 from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine.losses import IGNORED
 from napari_mmtseg.engine.votes import majority
@@ -228,6 +229,7 @@ def batches(
 
     if method.start == "image":
         even = even_crops(planes, sides, method.n_crops)
+        even += rare_crops(planes, sides, -(-len(even) // 4))
         n_strokes = -(-len(even) // 4) if with_strokes else 0
         while True:
             yield _joined([*even, *(at_stroke() for _ in range(n_strokes))])
@@ -258,7 +260,9 @@ def _spread(planes: list[Batch], n_pixels: int) -> list[Batch]:
     others = [one for one in planes if not one.has_strokes]
     axes = planes[0].valid.ndim - 1
     side = _SURVEYED_SIDES[axes]
-    crops = even_crops(others, [side] * axes, n_pixels // side**axes)
+    most = n_pixels // side**axes
+    crops = even_crops(others, [side] * axes, most)
+    crops += rare_crops(others, [side] * axes, -(-most // 4))
     sizes = dict.fromkeys(one.valid.shape[1:] for one in crops)
     joined = [_joined([one for one in crops if one.valid.shape[1:] == size]) for size in sizes]
     return whole + joined
@@ -277,6 +281,38 @@ def even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
         room = [have - length for have, length in zip(one.valid.shape[1:], lengths, strict=True)]
         corners = [_even_places(r, n) for r in room]
         crops += [_crop(one, list(corner), lengths) for corner in itertools.product(*corners)]
+    return crops
+
+
+def rare_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
+    """Cut crops around what stands out, where that is so little that even ones may miss it."""
+    if not planes:
+        return []
+    axes = len(sides)
+    shares = []
+    for one in planes:
+        pixels, valid = one.own_pixels[0].numpy(force=True), one.valid[0].numpy(force=True)
+        cuts = (
+            zip(np.moveaxis(pixels, 1, 0), valid, strict=True) if axes == 3 else [(pixels, valid)]
+        )
+        share = np.stack([prominence.share_of(cut, seen) for cut, seen in cuts])
+        shares.append(share if axes == 3 else share[0])
+    if not 0 < np.mean([float(share.mean()) for share in shares]) < prominence.SPARSE:
+        return []
+    scale = [1, prominence.BLOCK_PX, prominence.BLOCK_PX][-axes:]
+    lengths = [side // n for side, n in zip(sides, scale, strict=True)]
+    crops = []
+    total = sum(float(share.sum()) for share in shares)
+    for one, share in zip(planes, shares, strict=True):
+        count = math.ceil(most * float(share.sum()) / total)
+        for centre in prominence.richest(share, lengths, count):
+            size = one.valid.shape[1:]
+            parts = [
+                prominence.around(int((at + 0.5) * n), have, side)
+                for at, n, have, side in zip(centre, scale, size, sides, strict=True)
+            ]
+            corner = [part.start for part in parts]
+            crops.append(_crop(one, corner, [part.stop - part.start for part in parts]))
     return crops
 
 

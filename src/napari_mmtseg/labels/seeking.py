@@ -95,7 +95,7 @@ def seek(
             if worth <= max(least, most):
                 continue
             stands_out = _standing_out(views, members)
-            if stands_out < max(_FAINT, _AS_CLEAR * before):
+            if stands_out < max(_FAINT, _AS_CLEAR * before) or _is_noise(views, members):
                 continue
             if worth > least + _LOST * _lost(views, fewer, members, spacing):
                 best, most, clear = members, worth, stands_out
@@ -239,6 +239,37 @@ def _standing_out(views: Sequence[View], members: NDArray[np.bool_]) -> float:
         return 0.0
     spread = math.sqrt((float(objects.var()) + float(ground.var())) / 2)
     return float(objects.mean() - ground.mean()) / max(spread, 1e-6)
+
+
+def _is_noise(views: Sequence[View], members: NDArray[np.bool_]) -> bool:
+    """Tell whether the pixels around those of objects know nothing of them.
+
+    Where a label is cut out of noise by its brightness, its pixels stand out, and the ones beside
+    them do not.
+    """
+    weights = _contrast(views, members)
+    kinds: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
+    spread: list[NDArray[np.float32]] = []
+    for view in views:
+        inside, seen = _inside(view, members), view.clusters >= 0
+        contrast = contrast_of(view.pixels, weights)
+        contrast[~seen] = 0
+        beside = _beside(contrast)
+        for kind, mask in zip(kinds, (inside, seen & ~inside), strict=True):
+            kind.append(beside[mask])
+        spread.append(contrast[seen & ~inside])
+    objects, ground = (np.concatenate(kind) for kind in kinds)
+    if not objects.size or not ground.size:
+        return True
+    apart = float(objects.mean() - ground.mean())
+    return apart < _FAINT * float(np.concatenate(spread).std())
+
+
+def _beside(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of the pixels around each in its plane, itself left out."""
+    side = (*(1,) * (image.ndim - 2), 3, 3)
+    found: NDArray[np.float32] = (9 * ndimage.uniform_filter(image, side) - image) / 8
+    return found
 
 
 def _contrast(views: Sequence[View], members: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,0 +1,296 @@
+"""Find where an image holds something: what stands out from the ground of its plane, coarsely."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_mmtseg.arrays import Frames, Region, is_lazy
+from napari_mmtseg.levels import Levels
+
+_POOLED_PX = 4
+"""Pixels a side that are averaged, so that single bright ones do not count."""
+_BLOCK = 8
+BLOCK_PX = _BLOCK * _POOLED_PX
+"""Along each side of a block."""
+_DEVIATIONS = 6.0
+_READ_VALUES = {False: 2**26, True: 2**24}
+"""Looked at, of images in memory and of lazy ones; of larger ones there are gaps."""
+_WINDOW_PX = 512
+SPARSE = 0.01
+"""Where a smaller share stands out, one looks for the places that hold more."""
+_PLACES = 8
+"""Windows that share the pixels to be looked at, where things are few."""
+_RICH = 0.5
+"""A frame or place with so much of what the best one has, or of the mean, serves as well."""
+_MOST_FRAMES = 4
+_LEAST = 0.1
+
+
+class Prominence(NamedTuple):
+    """How much of each block of an image stands out, planes one by one.
+
+    Attributes
+    ----------
+    frames : Frames
+        The image.
+    share : (*stack, rows, columns) float32 array
+        In the order of the labels' axes, with the blocks of a plane in place of its pixels.
+    block_px : int
+        Pixels along each side of a block.
+    """
+
+    frames: Frames
+    share: NDArray[np.float32]
+    block_px: int
+
+    @classmethod
+    def of(cls, frames: Frames, mask: Any = None) -> Prominence:
+        """Look over an image, coarsely: all of one in memory, places all over a lazy one.
+
+        A pixel stands out if its neighbourhood lies six deviations, measured by their median,
+        from the median of its plane, brighter or darker, in any channel.
+
+        Parameters
+        ----------
+        frames : Frames
+        mask : array-like, optional
+            From `Frames.side_image`; pixels where it is 0 count as ground.
+        """
+        planes = Frames(frames.data, frames.axes)
+        rows, columns = planes.frame_shape
+        values = planes.n_channels * rows * columns
+        lazy = is_lazy(frames.data) or isinstance(frames.data, Levels)
+        most = _READ_VALUES[lazy]
+        n_read = min(len(planes), max(1, most // values))
+        read = [(2 * i + 1) * len(planes) // (2 * n_read) for i in range(n_read)]
+        step = 1 if lazy else max(1, math.isqrt(-(-values // most)))
+        block_px = BLOCK_PX * step
+        shape = (-(-rows // block_px), -(-columns // block_px))
+        found = np.zeros((len(planes), *shape), np.float32)
+        for index in read:
+            for region in _regions(planes, block_px, most if lazy else values):
+                place = tuple(slice(s.start // block_px, -(-s.stop // block_px)) for s in region)
+                strided = tuple(slice(s.start, s.stop, step) for s in region)
+                pixels = planes.read(index, strided)
+                seen = None
+                if mask is not None:
+                    seen = np.asarray(planes.frame_of(mask, index)[strided]) != 0
+                found[index][place] = share_of(pixels, seen)
+        nearest = np.abs(np.subtract.outer(np.arange(len(planes)), read)).argmin(1)
+        found = found[np.array(read)[nearest]]
+        stack = [n for axis, n in zip(planes.label_axes, planes.shape, strict=True) if axis in "TZ"]
+        order = [axis for axis in planes.label_axes if axis in "TZ"] + ["Y", "X"]
+        found = found.reshape(*stack, *shape)
+        return cls(frames, found.transpose([order.index(a) for a in planes.label_axes]), block_px)
+
+    def places(self, pixels: int, deepest: int) -> list[dict[str, slice]]:
+        """Choose what to look at to see what the image holds.
+
+        A frame that holds something, or several small ones; of a large one its middle, or, where
+        little stands out there, the places where most does.
+
+        Parameters
+        ----------
+        pixels : int
+            How many, at most.
+        deepest : int
+            At most so many planes along Z.
+
+        Returns
+        -------
+        list of dict of str to slice
+            For each axis of the image.
+        """
+        frames = self.frames
+        sizes = dict(zip(frames.axes, frames.data.shape, strict=True))
+        depth = min(sizes.get("Z", 1), deepest)
+        times = self._frames_in_time(pixels, sizes)
+        side = math.isqrt(pixels // len(times) // depth)
+        wanted = {"Z": depth, "Y": min(side, sizes["Y"]), "X": min(side, sizes["X"])}
+        whole = all(wanted[axis] >= sizes.get(axis, 1) for axis in wanted)
+        chosen = []
+        for time in times:
+            middle = self._around({a: sizes.get(a, 1) // 2 for a in "ZYX"}, wanted, sizes) | {
+                "T": slice(time, time + 1)
+            }
+            if whole or self._serves(middle):
+                chosen.append(middle)
+                continue
+            side = math.isqrt(pixels // len(times) // depth // _PLACES)
+            small = {"Z": depth, "Y": min(side, sizes["Y"]), "X": min(side, sizes["X"])}
+            chosen += self._richest(time, small, sizes) or [middle]
+        return [{axis: one.get(axis, slice(0, n)) for axis, n in sizes.items()} for one in chosen]
+
+    @property
+    def _by_axis(self) -> NDArray[np.float32]:
+        """The shares along T, Z, Y and X, with length 1 where there is no such axis."""
+        axes = self.frames.label_axes
+        there = [axis for axis in "TZYX" if axis in axes]
+        ordered = self.share.transpose([axes.index(axis) for axis in there])
+        missing = tuple(i for i, axis in enumerate("TZYX") if axis not in axes)
+        return np.expand_dims(ordered, missing)
+
+    def _frames_in_time(self, pixels: int, sizes: dict[str, int]) -> list[int]:
+        """Choose frames that hold something: as many as there is room for, spread evenly."""
+        n = sizes.get("T", 1)
+        size = sizes.get("Z", 1) * sizes["Y"] * sizes["X"]
+        room = min(n, _MOST_FRAMES, max(1, pixels // size))
+        held = self._by_axis.sum((1, 2, 3))
+        rich = np.flatnonzero(held >= _RICH * held.max())
+        room = min(room, len(rich))
+        if room == 1:  # the one next to the middle
+            return [int(rich[np.abs(rich - n // 2).argmin()])]
+        return [int(rich[(2 * i + 1) * len(rich) // (2 * room)]) for i in range(room)]
+
+    def _serves(self, place: dict[str, slice]) -> bool:
+        """Tell whether enough stands out at a place, or as much as in the rest of the frame."""
+        frame = self._by_axis[place["T"]]
+        here = self._by_axis[tuple(self._blocks(axis, place[axis]) for axis in "TZYX")]
+        if not frame.any():
+            return True
+        return bool(here.mean() >= max(SPARSE, _RICH * frame.mean()))
+
+    def _richest(
+        self, time: int, wanted: dict[str, int], sizes: dict[str, int]
+    ) -> list[dict[str, slice]]:
+        """Choose windows that hold most, one after the other."""
+        scale = {"Z": 1, "Y": self.block_px, "X": self.block_px}
+        lengths = [wanted[axis] // scale[axis] for axis in "ZYX"]
+        return [
+            self._around(
+                {a: int((i + 0.5) * scale[a]) for a, i in zip("ZYX", centre, strict=True)},
+                wanted,
+                sizes,
+            )
+            | {"T": slice(time, time + 1)}
+            for centre in richest(self._by_axis[time], lengths, _PLACES)
+        ]
+
+    def _blocks(self, axis: str, part: slice) -> slice:
+        if axis in "TZ":
+            return part
+        return slice(part.start // self.block_px, -(-part.stop // self.block_px))
+
+    def _around(
+        self, centre: dict[str, int], wanted: dict[str, int], sizes: dict[str, int]
+    ) -> dict[str, slice]:
+        return {
+            axis: around(
+                centre[axis], sizes.get(axis, 1), max(wanted[axis], 1 if axis == "Z" else 2)
+            )
+            for axis in "ZYX"
+        }
+
+
+def share_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Return how much of each block of a plane stands out from its ground.
+
+    Parameters
+    ----------
+    pixels : (C, Y, X) array
+    seen : (Y, X) bool array, optional
+        What is not seen counts as ground.
+
+    Returns
+    -------
+    (rows, columns) float32 array
+        From 0 to 1, of blocks of `BLOCK_PX` pixels a side.
+    """
+    pooled = _pooled(pixels.astype(np.float32), _POOLED_PX)
+    out = np.zeros(pooled.shape[1:], bool)
+    for channel in pooled:
+        finite = channel[np.isfinite(channel)]
+        if not finite.size:
+            continue
+        ground = float(np.median(finite))
+        spread = 1.4826 * float(np.median(np.abs(finite - ground)))
+        apart = np.abs(np.where(np.isfinite(channel), channel, ground) - ground)
+        out |= apart > max(_DEVIATIONS * spread, 1e-6 * max(abs(ground), 1e-30))
+    found = out.astype(np.float32)
+    if seen is not None:
+        found *= _pooled(seen[np.newaxis].astype(np.float32), _POOLED_PX)[0]
+    blocks: NDArray[np.float32] = _pooled(found[np.newaxis], _BLOCK)[0]
+    return blocks
+
+
+def richest(
+    share: NDArray[np.floating[Any]], lengths: Sequence[int], most: int
+) -> Iterator[tuple[float, ...]]:
+    """Choose boxes that hold most of what stands out, each without what those before it hold.
+
+    Parameters
+    ----------
+    share : array
+        Of blocks, with any axes.
+    lengths : sequence of int
+        Of a box, in blocks along each axis.
+    most : int
+        Boxes at most. Those that hold less than a tenth of the best one are left out.
+
+    Yields
+    ------
+    tuple of float
+        The middle of what stands out in the box, in blocks along each axis.
+    """
+    left = share.astype(np.float64)
+    sides = [max(1, min(n, length)) for n, length in zip(left.shape, lengths, strict=True)]
+    best = 0.0
+    for _ in range(most):
+        held = left
+        for axis, side in enumerate(sides):
+            held = ndimage.uniform_filter1d(held, side, axis=axis, mode="constant")
+        at = np.unravel_index(held.argmax(), held.shape)
+        best = max(best, float(held[at]))
+        if held[at] <= _LEAST * best:
+            return
+        box = tuple(
+            slice(max(0, i - n // 2), i + n - n // 2) for i, n in zip(at, sides, strict=True)
+        )
+        middle = ndimage.center_of_mass(left[box])
+        yield tuple(one.start + float(i) for one, i in zip(box, middle, strict=True))
+        left[box] = 0
+
+
+def around(centre: int, length: int, most: int) -> slice:
+    """Return so many places about a centre, or all if there are fewer."""
+    start = min(max(0, centre - most // 2), max(0, length - most))
+    return slice(start, start + min(length, most))
+
+
+def _regions(planes: Frames, block_px: int, most: int) -> Iterator[Region]:
+    """Give the whole of a plane, or windows all over it that together hold so many values."""
+    rows, columns = planes.frame_shape
+    if planes.n_channels * rows * columns <= most:
+        yield slice(0, rows), slice(0, columns)
+        return
+    side = -(-_WINDOW_PX // block_px) * block_px
+    count = [-(-n // side) for n in planes.frame_shape]
+    total = math.prod(count)
+    n_read = max(1, most // (planes.n_channels * side * side))
+    for i in range(min(n_read, total)):
+        number = (2 * i + 1) * total // (2 * min(n_read, total))
+        y, x = divmod(number, count[1])
+        yield (
+            slice(y * side, min((y + 1) * side, rows)),
+            slice(x * side, min((x + 1) * side, columns)),
+        )
+
+
+def _pooled(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Average blocks of (C, Y, X) pixels; those at the lower and right rim may be smaller."""
+    for axis in (1, 2):
+        n = pixels.shape[axis]
+        starts = np.arange(0, n, side)
+        sums = np.add.reduceat(pixels, starts, axis=axis, dtype=np.float32)
+        counts = np.minimum(n - starts, side).astype(np.float32)
+        means: NDArray[np.float32] = sums / counts.reshape(
+            [-1 if a == axis else 1 for a in range(3)]
+        )
+        pixels = means
+    return pixels
