@@ -30,6 +30,10 @@ _RICH = 0.5
 """A frame or place with so much of what the best one has, or of the mean, serves as well."""
 _MOST_FRAMES = 4
 _LEAST = 0.1
+_PLAIN = 5.0
+"""Ground whose neighbourhoods differ so many times more than its noise makes them is no ground."""
+_MEAN_BEND = 0.629 * 6**0.5
+"""The mean second difference of white noise of deviation 1, the largest tenth left out."""
 
 
 class Prominence(NamedTuple):
@@ -41,12 +45,15 @@ class Prominence(NamedTuple):
         The image.
     share : (*stack, rows, columns) float32 array
         In the order of the labels' axes, with the blocks of a plane in place of its pixels.
+    held : (*stack,) float32 array
+        How much of each plane is no ground such as the quietest plane has.
     block_px : int
         Pixels along each side of a block.
     """
 
     frames: Frames
     share: NDArray[np.float32]
+    held: NDArray[np.float32]
     block_px: int
 
     @classmethod
@@ -73,6 +80,7 @@ class Prominence(NamedTuple):
         block_px = BLOCK_PX * step
         shape = (-(-rows // block_px), -(-columns // block_px))
         found = np.zeros((len(planes), *shape), np.float32)
+        apart: list[list[NDArray[np.float32]]] = [[] for _ in range(len(planes))]
         for index in read:
             for region in _regions(planes, block_px, most if lazy else values):
                 place = tuple(slice(s.start // block_px, -(-s.stop // block_px)) for s in region)
@@ -82,12 +90,15 @@ class Prominence(NamedTuple):
                 if mask is not None:
                     seen = np.asarray(planes.frame_of(mask, index)[strided]) != 0
                 found[index][place] = share_of(pixels, seen)
+                apart[index].append(_apart(pixels, seen))
         nearest = np.abs(np.subtract.outer(np.arange(len(planes)), read)).argmin(1)
         found = found[np.array(read)[nearest]]
+        held = _held([np.concatenate(apart[index], 1) for index in read])[nearest]
         stack = [n for axis, n in zip(planes.label_axes, planes.shape, strict=True) if axis in "TZ"]
         order = [axis for axis in planes.label_axes if axis in "TZ"] + ["Y", "X"]
         found = found.reshape(*stack, *shape)
-        return cls(frames, found.transpose([order.index(a) for a in planes.label_axes]), block_px)
+        found = found.transpose([order.index(a) for a in planes.label_axes])
+        return cls(frames, found, held.reshape(stack), block_px)
 
     def places(self, pixels: int, deepest: int) -> list[dict[str, slice]]:
         """Choose what to look at to see what the image holds.
@@ -141,8 +152,11 @@ class Prominence(NamedTuple):
         n = sizes.get("T", 1)
         size = sizes.get("Z", 1) * sizes["Y"] * sizes["X"]
         room = min(n, _MOST_FRAMES, max(1, pixels // size))
-        held = self._by_axis.sum((1, 2, 3))
-        rich = np.flatnonzero(held >= _RICH * held.max())
+        stack = [axis for axis in self.frames.label_axes if axis in "TZ"]
+        held = self.held
+        if "Z" in stack:
+            held = held.sum(stack.index("Z"))
+        rich = np.flatnonzero(np.atleast_1d(held >= _RICH * held.max()))
         room = min(room, len(rich))
         if room == 1:  # the one next to the middle
             return [int(rich[np.abs(rich - n // 2).argmin()])]
@@ -152,9 +166,7 @@ class Prominence(NamedTuple):
         """Tell whether enough stands out at a place, or as much as in the rest of the frame."""
         frame = self._by_axis[place["T"]]
         here = self._by_axis[tuple(self._blocks(axis, place[axis]) for axis in "TZYX")]
-        if not frame.any():
-            return True
-        return bool(here.mean() >= max(SPARSE, _RICH * frame.mean()))
+        return bool(not frame.any() or here.mean() >= max(SPARSE, _RICH * frame.mean()))
 
     def _richest(
         self, time: int, wanted: dict[str, int], sizes: dict[str, int]
@@ -202,16 +214,14 @@ def share_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> NDA
     (rows, columns) float32 array
         From 0 to 1, of blocks of `BLOCK_PX` pixels a side.
     """
-    pooled = _pooled(pixels.astype(np.float32), _POOLED_PX)
+    values = _finite(pixels)
+    pooled = _pooled(values, _POOLED_PX)
     out = np.zeros(pooled.shape[1:], bool)
-    for channel in pooled:
-        finite = channel[np.isfinite(channel)]
-        if not finite.size:
-            continue
-        ground = float(np.median(finite))
-        spread = 1.4826 * float(np.median(np.abs(finite - ground)))
-        apart = np.abs(np.where(np.isfinite(channel), channel, ground) - ground)
-        out |= apart > max(_DEVIATIONS * spread, 1e-6 * max(abs(ground), 1e-30))
+    for channel, fine in zip(pooled, values, strict=True):
+        apart = np.abs(_less_ground(channel))
+        spread = 1.4826 * float(np.median(apart))
+        if spread <= _PLAIN * _noise(fine) / _POOLED_PX:
+            out |= apart > max(_DEVIATIONS * spread, 1e-6 * float(np.abs(channel).max()))
     found = out.astype(np.float32)
     if seen is not None:
         found *= _pooled(seen[np.newaxis].astype(np.float32), _POOLED_PX)[0]
@@ -280,6 +290,65 @@ def _regions(planes: Frames, block_px: int, most: int) -> Iterator[Region]:
             slice(y * side, min((y + 1) * side, rows)),
             slice(x * side, min((x + 1) * side, columns)),
         )
+
+
+def _finite(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Return (C, Y, X) pixels whose missing ones have the median of their channel."""
+    values = pixels.astype(np.float32)
+    if pixels.dtype.kind != "f" or np.isfinite(values).all():
+        return values
+    for channel in values:
+        there = np.isfinite(channel)
+        channel[~there] = np.median(channel[there]) if there.any() else 0
+    return values
+
+
+def _apart(pixels: NDArray[Any], seen: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """Return how far the neighbourhoods (C, n) of a plane that are seen lie from its median."""
+    pooled = _pooled(_finite(pixels), _POOLED_PX).reshape(len(pixels), -1)
+    if seen is not None:
+        there = _pooled(seen[np.newaxis].astype(np.float32), _POOLED_PX).ravel() > 0.5
+        pooled = pooled[:, there]
+    if not pooled.size:
+        return np.zeros((len(pixels), 1), np.float32)
+    apart: NDArray[np.float32] = np.abs(pooled - np.median(pooled, axis=1, keepdims=True))
+    return apart
+
+
+def _held(apart: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the share of each plane that stands out from ground such as the quietest one's."""
+    spreads = 1.4826 * np.stack([np.median(one, axis=1) for one in apart])  # (planes, C)
+    varied = np.where(spreads > 0, spreads, np.inf)
+    least = varied.min(0)
+    least = np.where(np.isfinite(least), least, 0)[:, None]
+    return np.array([(one > _DEVIATIONS * least).any(0).mean() for one in apart], np.float32)
+
+
+def _less_ground(pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Take the uneven ground, the median of each block and those around, off a pooled plane."""
+    rows, columns = (-(-n // _BLOCK) for n in pooled.shape)
+    framed = np.pad(
+        pooled,
+        [(0, rows * _BLOCK - pooled.shape[0]), (0, columns * _BLOCK - pooled.shape[1])],
+        mode="edge",
+    )
+    blocks = framed.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(rows, columns, -1)
+    ground = ndimage.median_filter(np.median(blocks, axis=-1), 5, mode="nearest")
+    wide = ground.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[: pooled.shape[0], : pooled.shape[1]]
+    left: NDArray[np.float32] = pooled - wide.astype(np.float32)
+    return left - np.float32(np.median(left))
+
+
+def _noise(plane: NDArray[np.float32]) -> float:
+    """Estimate the standard deviation of a plane's noise from second differences along its rows."""
+    if plane.shape[1] < 3:
+        return 0.0
+    bent = np.abs(plane[:, :-2] - 2 * plane[:, 1:-1] + plane[:, 2:])
+    bent = bent[np.isfinite(bent)]
+    if not bent.size:
+        return 0.0
+    usual = bent[bent <= np.quantile(bent[:: max(1, bent.size // 100_000)], 0.9)]
+    return float(usual.mean()) / _MEAN_BEND
 
 
 def _pooled(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
