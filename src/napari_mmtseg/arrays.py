@@ -39,7 +39,7 @@ class Frames:
         such as "ZYX". May be left out for a 2D image ("YX") alone: axes are never guessed from
         their lengths.
     volumes : bool
-        Whether a frame is a volume (Z, Y, X) rather than a plane (Y, X).
+        Whether a frame is a volume (Z, Y, X) rather than a plane (Y, X). A single plane is none.
 
     Attributes
     ----------
@@ -66,16 +66,21 @@ class Frames:
         self.axes = _checked_axes(data, axes)
         self.data: Any = data
         self.is_rgb = "S" in self.axes
-        self.volumes = volumes and "Z" in self.axes
+        sizes = {axis: int(n) for axis, n in zip(self.axes, data.shape, strict=True)}
+        self.volumes = volumes and self.is_stack
         self._within = "ZYX" if self.volumes else "YX"
         self._stack = [axis for axis in self.axes if axis in "TZ" and axis not in self._within]
-        sizes = {axis: int(n) for axis, n in zip(self.axes, data.shape, strict=True)}
         self.n_channels = 3 if self.is_rgb else sizes.get("C", 1)
         self._stack_shape = tuple(sizes[axis] for axis in self._stack)
         self.frame_shape = tuple(sizes[axis] for axis in self._within)
         self.label_axes = "".join(axis for axis in self.axes if axis not in "CS")
         self.shape = tuple(sizes[axis] for axis in self.label_axes)
         self.dtype = np.dtype(data.dtype)
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether there are planes along Z to be joined: a single one is a picture."""
+        return "Z" in self.axes and self.data.shape[self.axes.index("Z")] > 1
 
     def __len__(self) -> int:
         return int(np.prod(self._stack_shape, dtype=int))

@@ -89,7 +89,7 @@ def check_objects(method: Method, frames: Frames) -> None:
 
 def warn_of_cubes(frames: Frames, spacing: Sequence[float] | None) -> None:
     """Say so if objects are joined through Z without knowing how deep voxels are."""
-    if "Z" in frames.axes and spacing is None:
+    if frames.is_stack and spacing is None:
         warnings.warn(
             "The voxels' size is not known: objects are joined through Z as if voxels were cubes. "
             "Give it as spacing=(z, y, x), or as the scale of the layer",

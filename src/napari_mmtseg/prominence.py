@@ -218,10 +218,10 @@ def share_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> NDA
     pooled = _pooled(values, _POOLED_PX)
     out = np.zeros(pooled.shape[1:], bool)
     for channel, fine in zip(pooled, values, strict=True):
-        apart = np.abs(_less_ground(channel))
+        apart, steps = _above_ground(channel)
         spread = 1.4826 * float(np.median(apart))
         if spread <= _PLAIN * _noise(fine) / _POOLED_PX:
-            out |= apart > max(_DEVIATIONS * spread, 1e-6 * float(np.abs(channel).max()))
+            out |= apart > steps + max(_DEVIATIONS * spread, 1e-6 * float(np.abs(channel).max()))
     found = out.astype(np.float32)
     if seen is not None:
         found *= _pooled(seen[np.newaxis].astype(np.float32), _POOLED_PX)[0]
@@ -324,8 +324,13 @@ def _held(apart: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.array([(one > _DEVIATIONS * least).any(0).mean() for one in apart], np.float32)
 
 
-def _less_ground(pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Take the uneven ground, the median of each block and those around, off a pooled plane."""
+def _above_ground(
+    pooled: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how far a pooled plane lies from its uneven ground, the median of blocks.
+
+    The second array is what the ground itself varies by from block to block there.
+    """
     rows, columns = (-(-n // _BLOCK) for n in pooled.shape)
     framed = np.pad(
         pooled,
@@ -334,9 +339,15 @@ def _less_ground(pooled: NDArray[np.float32]) -> NDArray[np.float32]:
     )
     blocks = framed.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(rows, columns, -1)
     ground = ndimage.median_filter(np.median(blocks, axis=-1), 5, mode="nearest")
-    wide = ground.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[: pooled.shape[0], : pooled.shape[1]]
-    left: NDArray[np.float32] = pooled - wide.astype(np.float32)
-    return left - np.float32(np.median(left))
+    slope = (ndimage.maximum_filter(ground, 3) - ndimage.minimum_filter(ground, 3)) / 2
+    wide, steps = (
+        ndimage.zoom(one, _BLOCK, order=1, mode="nearest", grid_mode=True)[
+            : pooled.shape[0], : pooled.shape[1]
+        ]
+        for one in (ground, slope)
+    )
+    left = pooled - wide
+    return np.abs(left - np.median(left)).astype(np.float32), steps.astype(np.float32)
 
 
 def _noise(plane: NDArray[np.float32]) -> float:

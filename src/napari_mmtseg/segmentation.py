@@ -204,7 +204,7 @@ def train_steps(
             "anew in each plane; call segment instead of train"
         )
     images = images_of(image, axes)
-    volumes = works_in_volumes(method, images[0].axes, spacing)
+    volumes = images[0].is_stack and works_in_volumes(method, images[0].axes, spacing)
     images = images_of(image, axes, volumes=volumes)
     check_objects(method, images[0])
     beside = Beside.check(images, method, scribbles, mask, superpixels)

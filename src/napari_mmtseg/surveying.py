@@ -154,7 +154,7 @@ def view_of(
 
 
 def _viewed(frames: Frames) -> int:
-    return _VIEWED[3 if "Z" in frames.axes else 2]
+    return _VIEWED[3 if frames.is_stack else 2]
 
 
 def _sections(view: View) -> Iterator[View]:

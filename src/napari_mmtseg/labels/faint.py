@@ -58,7 +58,7 @@ def with_faint_ones(
     pieces = ndimage.label(spots)[0]
     spots[pieces != np.append(0, pieces[tuple(peaks.T)])[spots]] = 0  # what the peak is not in
     sizes, roundness = sizes_and_roundness(spots, spacing)
-    shares = sizes / size_of(diameter, inside.ndim)
+    shares = sizes / size_of(diameter, inside.shape, spacing)
     kept = (shares > _SIZES[0]) & (shares < _SIZES[1]) & (roundness > _ROUND)
     kept &= _cut(spots, contrast, half)[1 : len(kept) + 1] < _CUT
     added: NDArray[np.bool_] = inside | np.append(False, kept)[spots]

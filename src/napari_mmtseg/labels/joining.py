@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mmtseg.arrays import neighbours
-from napari_mmtseg.labels.shapes import Moments, diameter_of, moments_of, size_of
+from napari_mmtseg.labels.shapes import Moments, moments_of, size_of
 
 _A_PART_MORE = 0.02
 """How much rounder the parts must be for each part more, where a diameter's size is parted."""
@@ -61,7 +61,7 @@ class _Growing:
         spacing: tuple[float, ...],
     ) -> None:
         self._diameter = diameter
-        self._cost = _A_PART_MORE * size_of(diameter, parts.ndim)
+        self._cost = _A_PART_MORE * size_of(diameter, parts.shape, spacing)
         self._moments = moments_of(parts, spacing)  # of part k at k - 1
         self._worth = _worth(self._moments, diameter)
         self._into = np.arange(len(self._worth) + 1, dtype=np.int32)
@@ -85,7 +85,7 @@ class _Growing:
 
     def join(self, one: int, other: int) -> NDArray[np.int64]:
         """Let a part grow by another, and return what touches it then."""
-        for kind in self._moments[:3]:
+        for kind in self._moments[:4]:
             kind[one - 1] += kind[other - 1]
         self._worth[one - 1] = _worth(self._moments.of(np.array([one - 1])), self._diameter)[0]
         self._into[other], self.age[other] = one, -1
@@ -107,7 +107,7 @@ class _Growing:
 
 def _worth(moments: Moments, diameter: float) -> NDArray[np.float64]:
     sizes, roundness = moments.sizes_and_roundness()
-    other = np.log(np.maximum(diameter_of(sizes, moments.n), 1e-9) / diameter)
+    other = np.log(np.maximum(moments.diameters(diameter), 1e-9) / diameter)
     worth: NDArray[np.float64] = sizes * roundness * np.exp(-_OTHER_SIZE * other**2)
     return worth
 

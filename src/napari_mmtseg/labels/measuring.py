@@ -125,6 +125,7 @@ def measure_steps(
     if sizes is None:
         notes.append("The size of a pixel is not known: sizes are in pixels.")
         sizes, unit = (1.0,) * len(frames.frame_shape), "px"
+    sizes = sizes[-len(frames.frame_shape) :]  # of a single plane along Z, those of the picture
     if frames.volumes and by_plane is None and not _reach_over_planes(frames, numbers):
         notes.append("Objects end at each plane: they are measured plane by plane.")
         by_plane = True

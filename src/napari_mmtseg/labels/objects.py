@@ -72,7 +72,9 @@ def find_objects(
     if not dark:  # dark spots beside dark nuclei are other things
         whole = with_faint_ones(whole, contrast, diameter, spacing)
     found = parted(whole, contrast, diameter, spacing)
-    smallest = max(_SPECK * size_of(diameter, inside.ndim) / math.prod(spacing), _SPECK_PX)
+    smallest = max(
+        _SPECK * size_of(diameter, inside.shape, spacing) / math.prod(spacing), _SPECK_PX
+    )
     kept = np.bincount(found.ravel()) >= smallest
     found = without_specks(np.where(kept[found], found, np.int32(0)), _SPECK_PX)
     numbered: NDArray[np.int32] = relabel_sequential(found)[0]
@@ -87,7 +89,7 @@ def _whole(
     outline = smoothed(inside, sigma, spacing)
     holes, count = ndimage.label(~outline)
     closed = np.bincount(holes.ravel(), minlength=count + 1) * math.prod(spacing)
-    filled = closed <= _HOLE * size_of(diameter, inside.ndim)
+    filled = closed <= _HOLE * size_of(diameter, inside.shape, spacing)
     for axis in (-2, -1):  # what reaches the edge of the image is open
         for end in (0, -1):
             filled[np.take(holes, end, axis)] = False

@@ -13,7 +13,12 @@ from skimage.measure import label
 from skimage.segmentation import relabel_sequential, watershed
 
 from napari_mmtseg.labels.joining import joined
-from napari_mmtseg.labels.shapes import diameter_of, sizes_and_roundness, weighted_median
+from napari_mmtseg.labels.shapes import (
+    diameter_of,
+    is_thin,
+    sizes_and_roundness,
+    weighted_median,
+)
 
 BLUR = 0.1
 """Smoothing of the distance to the edge that suits most objects, as a share of the diameter."""
@@ -25,6 +30,9 @@ _AT_ONCE = 2
 _ROUND = 0.9
 _OUTLINES = (1.0, 2.0, 4.0)
 _SMOOTH_ENOUGH = 0.85
+_PLANES = 3
+_THROUGH = 0.2
+"""Smoothing along Z where a stack is thin, as a share of its depth."""
 
 
 def parted(
@@ -65,9 +73,13 @@ def by_distance(
     inside: NDArray[np.bool_],
     blur: float,
     spacing: tuple[float, ...],
+    along: float = 0.0,
 ) -> NDArray[np.int32]:
-    """Part objects by the watershed of the distance to their edge, smoothed by `blur`."""
-    height = ndimage.gaussian_filter(distance, [max(blur, 1) / one for one in spacing])
+    """Part objects by the watershed of the distance to their edge, smoothed by `blur`.
+
+    Along Z it is smoothed by `along` if that is more.
+    """
+    height = _blurred(distance, max(blur, 1), spacing, along)
     return _watershed(height, inside, 2 * blur / min(spacing))
 
 
@@ -126,6 +138,10 @@ def first_look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen | 
     Seen or None
         None if nothing is left inside.
     """
+    if inside.ndim == 3:
+        cut = _cut_twice(inside, spacing)
+        if cut is not None:
+            return cut
     found = None
     for sigma in _OUTLINES:
         smooth = smoothed(inside, sigma, spacing)
@@ -135,6 +151,34 @@ def first_look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen | 
         if np.average(found.roundness, weights=found.sizes) > _SMOOTH_ENOUGH:
             break
     return found
+
+
+def _cut_twice(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen | None:
+    """Measure objects in the planes of a thin stack, if most of them go through it.
+
+    Returns
+    -------
+    Seen or None
+        None if the stack is deep, or few of them do.
+    """
+    pieces, count = ndimage.label(inside)
+    through = np.zeros(count + 1, bool)
+    through[np.intersect1d(pieces[0], pieces[-1])] = True
+    through[0] = False
+    if through[pieces].sum() <= inside.sum() / 2:
+        return None
+    depth = len(inside)
+    planes = sorted({(2 * k + 1) * depth // (2 * _PLANES) for k in range(_PLANES)})
+    found = [first_look(inside[z], spacing[1:]) for z in planes]
+    seen = [one for one in found if one is not None]
+    if not seen:
+        return None
+    sizes = np.array([one.sizes.sum() for one in seen])
+    diameter = weighted_median(np.array([one.diameter for one in seen]), sizes)
+    if not is_thin(inside.shape, spacing, diameter):
+        return None
+    joined = (np.concatenate(part) for part in zip(*(one[1:] for one in seen), strict=True))
+    return Seen(diameter, *joined)
 
 
 def _look(inside: NDArray[np.bool_], spacing: tuple[float, ...]) -> Seen:
@@ -156,15 +200,18 @@ def _finely(
     spacing: tuple[float, ...],
 ) -> NDArray[np.int32]:
     """Part objects wherever there is a neck or a valley: connected, numbered without gaps."""
+    # Through a thin stack objects are as wide in all planes, and only noise has peaks along Z.
+    thin = inside.ndim == 3 and is_thin(inside.shape, spacing, diameter)
+    along = _THROUGH * inside.shape[0] * spacing[0] if thin else 0.0
 
     def by_brightness(blur: float) -> NDArray[np.int32]:
         bright = np.clip(contrast, 0, _BRIGHTEST) * inside
-        height = ndimage.gaussian_filter(bright, [blur / one for one in spacing])
+        height = _blurred(bright, blur, spacing, along)
         return _watershed(height, inside, blur / min(spacing))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:  # SciPy and scikit-image let other threads run
         near = pool.submit(
-            by_distance, depth(inside, spacing), inside, _FINE_BLUR * diameter, spacing
+            by_distance, depth(inside, spacing), inside, _FINE_BLUR * diameter, spacing, along
         )
         bright = pool.submit(by_brightness, _BRIGHTNESS_BLUR * diameter)
         necks, valleys = near.result(), bright.result()
@@ -173,6 +220,16 @@ def _finely(
     codes[~inside] = -1
     parts: NDArray[np.int32] = label(codes, background=-1, connectivity=1).astype(np.int32)
     return parts
+
+
+def _blurred(
+    image: NDArray[np.float32], blur: float, spacing: tuple[float, ...], along: float
+) -> NDArray[np.float32]:
+    sigmas = [blur / one for one in spacing]
+    if image.ndim == 3:
+        sigmas[0] = max(sigmas[0], along / spacing[0])
+    found: NDArray[np.float32] = ndimage.gaussian_filter(image, sigmas)
+    return found
 
 
 def _watershed(

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_THIN = 2.0
+"""Stacks of up to so many diameters are thin: objects that go through them are cut twice."""
+
 
 class Moments(NamedTuple):
     """What adds up when parts are joined: pixels, and the sums of places and of their products."""
@@ -15,7 +18,10 @@ class Moments(NamedTuple):
     pixels: NDArray[np.float64]  # (N,)
     sums: NDArray[np.float64]  # (N, n)
     products: NDArray[np.float64]  # (N, n, n)
+    faces: NDArray[np.bool_]  # (N, 2): whether it reaches the first plane of a stack, and the last
     spacing: tuple[float, ...]
+    depth: float
+    """Of the stack, in the units of spacing; 0 of a plane."""
 
     @property
     def n(self) -> int:
@@ -24,15 +30,20 @@ class Moments(NamedTuple):
 
     def of(self, which: NDArray[np.int64]) -> Moments:
         """Return those of some parts."""
-        return Moments(self.pixels[which], self.sums[which], self.products[which], self.spacing)
+        return self._replace(
+            pixels=self.pixels[which],
+            sums=self.sums[which],
+            products=self.products[which],
+            faces=self.faces[which],
+        )
 
     def with_those_of(self, other: Moments) -> Moments:
         """Return those of each part joined to one of as many others."""
-        return Moments(
-            self.pixels + other.pixels,
-            self.sums + other.sums,
-            self.products + other.products,
-            self.spacing,
+        return self._replace(
+            pixels=self.pixels + other.pixels,
+            sums=self.sums + other.sums,
+            products=self.products + other.products,
+            faces=self.faces | other.faces,
         )
 
     def sizes_and_roundness(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -46,6 +57,24 @@ class Moments(NamedTuple):
         spread = np.sqrt(np.maximum(np.linalg.det(moments), 1e-300))
         roundness: NDArray[np.float64] = np.minimum(1, sizes / (ball * spread))
         return sizes, roundness
+
+    def diameters(self, typical: float) -> NDArray[np.float64]:
+        """Return the diameter of each part; see `diameter_of`.
+
+        What reaches the first and the last plane of a thin stack goes on beyond them: it counts as
+        the disc that it is on average.
+
+        Parameters
+        ----------
+        typical : float
+            A stack no deeper than two of these is thin.
+        """
+        sizes = self.pixels * math.prod(self.spacing)
+        found = diameter_of(sizes, self.n)
+        if 0 < self.depth <= _THIN * typical:
+            through = self.faces.all(1)
+            found[through] = diameter_of(sizes[through] / self.depth, 2)
+        return found
 
 
 def moments_of(labels: NDArray[np.int32], spacing: tuple[float, ...]) -> Moments:
@@ -63,7 +92,12 @@ def moments_of(labels: NDArray[np.int32], spacing: tuple[float, ...]) -> Moments
             product = np.bincount(own, at[i] * at[j], count + 1)[1:]
             products[:, i, j] = products[:, j, i] = product
     pixels = np.bincount(own, minlength=count + 1)[1:].astype(np.float64)
-    return Moments(pixels, sums, products, spacing)
+    faces = np.zeros((count, 2), np.bool_)
+    if n == 3:
+        for side in (0, -1):
+            faces[np.setdiff1d(labels[side], 0) - 1, side] = True
+    depth = labels.shape[0] * spacing[0] if n == 3 else 0.0
+    return Moments(pixels, sums, products, faces, spacing, depth)
 
 
 def sizes_and_roundness(
@@ -96,9 +130,27 @@ def diameter_of(size: ArrayLike, n: int) -> NDArray[np.float64]:
     return found
 
 
-def size_of(diameter: float, n: int) -> float:
-    """Return the size of the disc (n = 2) or ball (n = 3) of a diameter."""
-    return math.pi / 4 * diameter**2 if n == 2 else math.pi / 6 * diameter**3
+def size_of(diameter: float, shape: tuple[int, ...], spacing: tuple[float, ...]) -> float:
+    """Return the size of the disc of a diameter in a plane, or of the ball in a volume.
+
+    In a stack less deep than the ball it is what the stack can hold of it.
+
+    Parameters
+    ----------
+    diameter : float
+        In the units of spacing.
+    shape, spacing : tuples
+        Of the plane or volume.
+    """
+    disc = math.pi / 4 * diameter**2
+    if len(shape) == 2:
+        return disc
+    return min(math.pi / 6 * diameter**3, disc * shape[0] * spacing[0])
+
+
+def is_thin(shape: tuple[int, ...], spacing: tuple[float, ...], diameter: float) -> bool:
+    """Tell whether a stack is no deeper than two diameters of its objects."""
+    return shape[0] * spacing[0] <= _THIN * diameter
 
 
 def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
