@@ -134,11 +134,11 @@ def test_hot_pixels_do_not_widen_the_range_and_few_cells_do():
 def test_uneven_ground_does_not_stand_out():
     y, x = np.mgrid[:1024, :1024] / 1024
     ground = 300 + 400 * np.exp(-((y - 0.5) ** 2 + (x - 0.5) ** 2) * 4)
-    assert not Prominence.of(Frames(noisy(ground), "YX")).share.any()
+    assert not Prominence(Frames(noisy(ground), "YX")).share.any()
     with_cells = ground + 300 * np.roll(shapes(1024), 900, 1)
-    found = Prominence.of(Frames(noisy(with_cells), "YX"))
+    found = Prominence(Frames(noisy(with_cells), "YX"))
     assert found.share[:, 28:].sum() > 0.9 * found.share.sum() > 0
-    places = found.places(2**19, 48)
+    places = found.richest(2**19, 48)
     assert all(one["X"].stop > 850 for one in places)
 
 
@@ -148,6 +148,6 @@ def test_the_place_is_named_along_each_axis_of_a_stack(axes):
                       for t in range(4)])  # fmt: skip
     stack[2] = [drawn(shapes(96, side=96), z) for z in range(3)]
     order = ["TZYX".index(axis) for axis in axes]
-    (place,) = Prominence.of(Frames(stack.transpose(order), axes)).places(2**14, 48)
+    (place,) = Prominence(Frames(stack.transpose(order), axes)).middles(2**14, 48)
     assert place["T"] == slice(2, 3)
     assert place["Z"] == slice(0, 3)

@@ -21,7 +21,7 @@ from napari_mmtseg.labelling import label_steps
 from napari_mmtseg.labels.legend import checked_labels, checked_names
 from napari_mmtseg.labels.seeking import nothing_sought
 from napari_mmtseg.methods.refining import output_of
-from napari_mmtseg.reading import Beside
+from napari_mmtseg.reading import Beside, own_scaling
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import check_alike
@@ -259,7 +259,7 @@ class Model:
         uncertain = return_uncertainty
         result = drain(
             label_steps(
-                self,
+                self.scaled_for(frames),
                 frames,
                 side,
                 label_of=label_of,
@@ -413,8 +413,9 @@ class Model:
         frames = self.frames(image, axes, spacing)
         side = Beside.check([frames], self.method, None, mask).mask
         objects: dict[str, Any] = {"output": "objects", "diameter_px": 0.0}
-        told = replace(self, method=replace(self.method, **objects))
-        return replace(told, **point_out(told, frames, at, spacing, side)._asdict())
+        told = replace(self.scaled_for(frames), method=replace(self.method, **objects))
+        found = point_out(told, frames, at, spacing, side)
+        return replace(told, scaling=self.scaling, **found._asdict())
 
     def draft(self) -> Model:
         """Return a copy that leaves out what only refines the labels, for a passing look."""
@@ -425,6 +426,12 @@ class Model:
     def spacing(self) -> tuple[float, ...]:
         """Size of a pixel along each axis that it looks along, 1 in the plane."""
         return tuple(float(one) for one in self.weights.get("spacing", (1.0, 1.0)))
+
+    def scaled_for(self, frames: Frames) -> Model:
+        """Return the model for one image: where each has an exposure of its own, with its range."""
+        if getattr(self.method, "exposure", "shared") != "own":
+            return self
+        return replace(self, scaling=own_scaling(frames, self.method, self.scaling))
 
     def frames(
         self,

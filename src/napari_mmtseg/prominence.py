@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,80 +37,83 @@ _MEAN_BEND = 0.629 * 6**0.5
 """The mean second difference of white noise of deviation 1, the largest tenth left out."""
 
 
-class Prominence(NamedTuple):
-    """How much of each block of an image stands out, planes one by one.
+class Prominence:
+    """How much of each block of an image stands out, planes one by one; found when it is asked for.
+
+    A pixel stands out if its neighbourhood lies six deviations, measured by their median, from the
+    ground of its plane, brighter or darker, in any channel.
+
+    Parameters
+    ----------
+    frames : Frames
+        The image. One in memory is looked at all over, places all over a lazy one.
+    mask : array-like, optional
+        From `Frames.side_image`; pixels where it is 0 count as ground.
 
     Attributes
     ----------
-    frames : Frames
-        The image.
-    share : (*stack, rows, columns) float32 array
-        In the order of the labels' axes, with the blocks of a plane in place of its pixels.
-    held : (*stack,) float32 array
-        How much of each plane is no ground such as the quietest plane has.
+    frames, mask
+        As given.
     block_px : int
         Pixels along each side of a block.
     """
 
-    frames: Frames
-    share: NDArray[np.float32]
-    held: NDArray[np.float32]
-    block_px: int
-
-    @classmethod
-    def of(cls, frames: Frames, mask: Any = None) -> Prominence:
-        """Look over an image, coarsely: all of one in memory, places all over a lazy one.
-
-        A pixel stands out if its neighbourhood lies six deviations, measured by their median,
-        from the median of its plane, brighter or darker, in any channel.
-
-        Parameters
-        ----------
-        frames : Frames
-        mask : array-like, optional
-            From `Frames.side_image`; pixels where it is 0 count as ground.
-        """
+    def __init__(self, frames: Frames, mask: Any = None) -> None:
+        self.frames, self.mask = frames, mask
         planes = Frames(frames.data, frames.axes)
-        rows, columns = planes.frame_shape
-        values = planes.n_channels * rows * columns
-        lazy = is_lazy(frames.data) or isinstance(frames.data, Levels)
-        most = _READ_VALUES[lazy]
-        n_read = min(len(planes), max(1, most // values))
+        self._lazy = is_lazy(frames.data) or isinstance(frames.data, Levels)
+        self._values = planes.n_channels * math.prod(planes.frame_shape)
+        self._most = _READ_VALUES[self._lazy]
+        gaps = 1 if self._lazy else max(1, math.isqrt(-(-self._values // self._most)))
+        self._step, self.block_px = gaps, BLOCK_PX * gaps
+
+    @property
+    def share(self) -> NDArray[np.float32]:
+        """Of each block: (*stack, rows, columns), in the order of the labels' axes."""
+        return self._looked[0]
+
+    @property
+    def held(self) -> NDArray[np.float32]:
+        """How much of each plane is no ground such as the quietest plane has: (*stack,)."""
+        return self._looked[1]
+
+    @functools.cached_property
+    def _looked(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        planes = Frames(self.frames.data, self.frames.axes)
+        n_read = min(len(planes), max(1, self._most // self._values))
         read = [(2 * i + 1) * len(planes) // (2 * n_read) for i in range(n_read)]
-        step = 1 if lazy else max(1, math.isqrt(-(-values // most)))
-        block_px = BLOCK_PX * step
-        shape = (-(-rows // block_px), -(-columns // block_px))
+        shape = tuple(-(-n // self.block_px) for n in planes.frame_shape)
         found = np.zeros((len(planes), *shape), np.float32)
         apart: list[list[NDArray[np.float32]]] = [[] for _ in range(len(planes))]
         for index in read:
-            for region in _regions(planes, block_px, most if lazy else values):
-                place = tuple(slice(s.start // block_px, -(-s.stop // block_px)) for s in region)
-                strided = tuple(slice(s.start, s.stop, step) for s in region)
+            for region in _regions(planes, self.block_px, self._most if self._lazy else None):
+                place = tuple(
+                    slice(one.start // self.block_px, -(-one.stop // self.block_px))
+                    for one in region
+                )
+                strided = tuple(slice(one.start, one.stop, self._step) for one in region)
                 pixels = planes.read(index, strided)
                 seen = None
-                if mask is not None:
-                    seen = np.asarray(planes.frame_of(mask, index)[strided]) != 0
+                if self.mask is not None:
+                    seen = np.asarray(planes.frame_of(self.mask, index)[strided]) != 0
                 found[index][place] = share_of(pixels, seen)
                 apart[index].append(_apart(pixels, seen))
         nearest = np.abs(np.subtract.outer(np.arange(len(planes)), read)).argmin(1)
-        found = found[np.array(read)[nearest]]
         held = _held([np.concatenate(apart[index], 1) for index in read])[nearest]
+        found = found[np.array(read)[nearest]]
         stack = [n for axis, n in zip(planes.label_axes, planes.shape, strict=True) if axis in "TZ"]
         order = [axis for axis in planes.label_axes if axis in "TZ"] + ["Y", "X"]
         found = found.reshape(*stack, *shape)
-        found = found.transpose([order.index(a) for a in planes.label_axes])
-        return cls(frames, found, held.reshape(stack), block_px)
+        found = found.transpose([order.index(axis) for axis in planes.label_axes])
+        return found, held.reshape(stack)
 
-    def places(self, pixels: int, deepest: int) -> list[dict[str, slice]]:
-        """Choose what to look at to see what the image holds.
-
-        A frame that holds something, or several small ones; of a large one its middle, or, where
-        little stands out there, the places where most does.
+    def middles(self, pixels: int, deepest: int) -> list[dict[str, slice]]:
+        """Choose the middle of a frame that holds something, or of several small ones.
 
         Parameters
         ----------
         pixels : int
-            How many, at most.
+            To look at, at most.
         deepest : int
             At most so many planes along Z.
 
@@ -118,25 +122,42 @@ class Prominence(NamedTuple):
         list of dict of str to slice
             For each axis of the image.
         """
-        frames = self.frames
-        sizes = dict(zip(frames.axes, frames.data.shape, strict=True))
-        depth = min(sizes.get("Z", 1), deepest)
-        times = self._frames_in_time(pixels, sizes)
-        side = math.isqrt(pixels // len(times) // depth)
-        wanted = {"Z": depth, "Y": min(side, sizes["Y"]), "X": min(side, sizes["X"])}
-        whole = all(wanted[axis] >= sizes.get(axis, 1) for axis in wanted)
+        sizes = self._sizes
+        times = self._times(pixels)
+        wanted = self._box(pixels // len(times), deepest)
+        middle = self._around({axis: sizes.get(axis, 1) // 2 for axis in "ZYX"}, wanted)
+        return [self._place(time, middle) for time in times]
+
+    def richest(self, pixels: int, deepest: int) -> list[dict[str, slice]]:
+        """Choose the places that hold most of what stands out, in the same frames; see `middles`.
+
+        None where nothing does.
+        """
+        times = self._times(pixels)
+        wanted = self._box(pixels // len(times) // _PLACES, deepest)
+        scale = {"Z": 1, "Y": self.block_px, "X": self.block_px}
+        lengths = [wanted[axis] // scale[axis] for axis in "ZYX"]
         chosen = []
         for time in times:
-            middle = self._around({a: sizes.get(a, 1) // 2 for a in "ZYX"}, wanted, sizes) | {
-                "T": slice(time, time + 1)
-            }
-            if whole or self._serves(middle):
-                chosen.append(middle)
-                continue
-            side = math.isqrt(pixels // len(times) // depth // _PLACES)
-            small = {"Z": depth, "Y": min(side, sizes["Y"]), "X": min(side, sizes["X"])}
-            chosen += self._richest(time, small, sizes) or [middle]
-        return [{axis: one.get(axis, slice(0, n)) for axis, n in sizes.items()} for one in chosen]
+            for centre in richest(self._by_axis[time], lengths, _PLACES):
+                at = {a: int((i + 0.5) * scale[a]) for a, i in zip("ZYX", centre, strict=True)}
+                chosen.append(self._place(time, self._around(at, wanted)))
+        return chosen
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        return dict(zip(self.frames.axes, self.frames.data.shape, strict=True))
+
+    def _box(self, pixels: int, deepest: int) -> dict[str, int]:
+        """Return the sides of a box of so many pixels."""
+        sizes = self._sizes
+        depth = min(sizes.get("Z", 1), deepest)
+        side = max(2, math.isqrt(pixels // depth))
+        return {"Z": depth, "Y": min(side, sizes["Y"]), "X": min(side, sizes["X"])}
+
+    def _place(self, time: int, box: dict[str, slice]) -> dict[str, slice]:
+        there = box | {"T": slice(time, time + 1)}
+        return {axis: there.get(axis, slice(0, n)) for axis, n in self._sizes.items()}
 
     @property
     def _by_axis(self) -> NDArray[np.float32]:
@@ -147,57 +168,24 @@ class Prominence(NamedTuple):
         missing = tuple(i for i, axis in enumerate("TZYX") if axis not in axes)
         return np.expand_dims(ordered, missing)
 
-    def _frames_in_time(self, pixels: int, sizes: dict[str, int]) -> list[int]:
+    def _times(self, pixels: int) -> list[int]:
         """Choose frames that hold something: as many as there is room for, spread evenly."""
-        n = sizes.get("T", 1)
+        sizes = self._sizes
         size = sizes.get("Z", 1) * sizes["Y"] * sizes["X"]
-        room = min(n, _MOST_FRAMES, max(1, pixels // size))
+        n = sizes.get("T", 1)
+        if n == 1:
+            return [0]
         stack = [axis for axis in self.frames.label_axes if axis in "TZ"]
-        held = self.held
-        if "Z" in stack:
-            held = held.sum(stack.index("Z"))
-        rich = np.flatnonzero(np.atleast_1d(held >= _RICH * held.max()))
-        room = min(room, len(rich))
+        held = self.held.sum(stack.index("Z")) if "Z" in stack else self.held
+        rich = np.flatnonzero(held >= _RICH * held.max())
+        room = min(len(rich), _MOST_FRAMES, max(1, pixels // size))
         if room == 1:  # the one next to the middle
             return [int(rich[np.abs(rich - n // 2).argmin()])]
         return [int(rich[(2 * i + 1) * len(rich) // (2 * room)]) for i in range(room)]
 
-    def _serves(self, place: dict[str, slice]) -> bool:
-        """Tell whether enough stands out at a place, or as much as in the rest of the frame."""
-        frame = self._by_axis[place["T"]]
-        here = self._by_axis[tuple(self._blocks(axis, place[axis]) for axis in "TZYX")]
-        return bool(not frame.any() or here.mean() >= max(SPARSE, _RICH * frame.mean()))
-
-    def _richest(
-        self, time: int, wanted: dict[str, int], sizes: dict[str, int]
-    ) -> list[dict[str, slice]]:
-        """Choose windows that hold most, one after the other."""
-        scale = {"Z": 1, "Y": self.block_px, "X": self.block_px}
-        lengths = [wanted[axis] // scale[axis] for axis in "ZYX"]
-        return [
-            self._around(
-                {a: int((i + 0.5) * scale[a]) for a, i in zip("ZYX", centre, strict=True)},
-                wanted,
-                sizes,
-            )
-            | {"T": slice(time, time + 1)}
-            for centre in richest(self._by_axis[time], lengths, _PLACES)
-        ]
-
-    def _blocks(self, axis: str, part: slice) -> slice:
-        if axis in "TZ":
-            return part
-        return slice(part.start // self.block_px, -(-part.stop // self.block_px))
-
-    def _around(
-        self, centre: dict[str, int], wanted: dict[str, int], sizes: dict[str, int]
-    ) -> dict[str, slice]:
-        return {
-            axis: around(
-                centre[axis], sizes.get(axis, 1), max(wanted[axis], 1 if axis == "Z" else 2)
-            )
-            for axis in "ZYX"
-        }
+    def _around(self, centre: dict[str, int], wanted: dict[str, int]) -> dict[str, slice]:
+        sizes = self._sizes
+        return {axis: around(centre[axis], sizes.get(axis, 1), wanted[axis]) for axis in "ZYX"}
 
 
 def share_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
@@ -273,10 +261,10 @@ def around(centre: int, length: int, most: int) -> slice:
     return slice(start, start + min(length, most))
 
 
-def _regions(planes: Frames, block_px: int, most: int) -> Iterator[Region]:
+def _regions(planes: Frames, block_px: int, most: int | None) -> Iterator[Region]:
     """Give the whole of a plane, or windows all over it that together hold so many values."""
     rows, columns = planes.frame_shape
-    if planes.n_channels * rows * columns <= most:
+    if most is None or planes.n_channels * rows * columns <= most:
         yield slice(0, rows), slice(0, columns)
         return
     side = -(-_WINDOW_PX // block_px) * block_px

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mmtseg.arrays import Frames, Region, Sample, grid, several
 from napari_mmtseg.levels import Coarse
 from napari_mmtseg.methods import METHODS, Kanezaki
-from napari_mmtseg.scaling import Scaling
+from napari_mmtseg.scaling import Scaling, is_noise
 from napari_mmtseg.settings import Method
+
+M = TypeVar("M", bound=Method)
 
 _SAMPLE_VALUES = 8_000_000
 _FRAME_VALUES = 16_000_000
@@ -158,7 +161,18 @@ def read_sample(
     if beside.mask is not None:
         chosen = _uncovered(images[0], beside.mask, chosen, windows)
     raw, scaling = _read(images, chosen, method, reduction)
-    scaled = [scaling.apply(part) for part in raw]
+    scalings = dict.fromkeys(range(len(images)), scaling)
+    if getattr(method, "exposure", "shared") == "own":
+        scalings = {
+            number: _own(
+                [part for part, one in zip(raw, chosen, strict=True) if one.image == number],
+                method,
+                scaling,
+                images[number].is_rgb,
+            )
+            for number in scalings
+        }
+    scaled = [scalings[one.image].apply(part) for part, one in zip(raw, chosen, strict=True)]
     pixels, valid = [list(part) for part in zip(*scaled, strict=True)]
     if beside.mask is not None:
         shown = (_part(images[0], beside.mask, one) != 0 for one in chosen)
@@ -223,6 +237,69 @@ def _read(
         source = images[one.image] if one.image in unlike else coarse[one.image]
         raw[number] = source.read(one.frame, one.region)
     return [raw[number] for number in range(len(chosen))], scaling
+
+
+def own_scaling(frames: Frames, method: Method, learned: Scaling) -> Scaling:
+    """Measure the range of intensities of an image by itself.
+
+    Parameters
+    ----------
+    frames : Frames
+    method : Method
+    learned : Scaling
+        Of the images that were learned from: it serves an image that holds noise alone.
+    """
+    windows = list(_windows([frames]))
+    order = np.random.default_rng(method.seed).permutation(len(windows))
+    sizes = np.cumsum([frames.n_channels * _size(windows[i]) for i in order])
+    count = max(1, int((sizes <= _SAMPLE_VALUES).sum()))
+    raw, _ = _read([frames], [windows[i] for i in sorted(order[:count])], method, ())
+    return _own(raw, method, learned, frames.is_rgb)
+
+
+def fit_exposure(method: M, images: list[Frames]) -> M:
+    """Decide whether several images are scaled each by its own range, if that is automatic.
+
+    Returns
+    -------
+    Method
+        With the exposure that was decided on.
+    """
+    if getattr(method, "exposure", "") != "automatic" or len(images) < 2:
+        return method
+    scalings = []
+    for frames in images:
+        raw, found = _read([frames], _few(frames), method, ())
+        if not is_noise(raw, found):
+            scalings.append(found)
+    lows = np.median([one.low for one in scalings], axis=0) if scalings else None
+    if lows is None:
+        return method
+    typical = Scaling(lows, lows + np.median([one.span for one in scalings], axis=0))
+    differ = [one.differs(typical) for one in scalings]
+    if not any(differ):
+        return method
+    warnings.warn(
+        f"{sum(differ)} of the {len(images)} images differ from the others in exposure: each is "
+        "scaled by its own range (exposure='own'; 'shared' scales all alike)",
+        stacklevel=4,
+    )
+    own: dict[str, Any] = {"exposure": "own"}
+    return replace(method, **own)
+
+
+def _few(frames: Frames) -> list[Window]:
+    """Return the windows in the middle of the list, of about as many values as pin a range down."""
+    windows = list(_windows([frames]))
+    count = max(1, _RANGE_VALUES // max(1, frames.n_channels * _size(windows[0])))
+    return windows[:: -(-len(windows) // count)]
+
+
+def _own(raw: list[NDArray[Any]], method: Method, learned: Scaling, is_rgb: bool) -> Scaling:
+    if not raw or not any(np.isfinite(part).any() for part in raw):
+        return learned
+    found = Scaling.fit(raw, method.intensity, shared=is_rgb)
+    return learned if is_noise(raw, found) else found
 
 
 def check_classes(painted: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,9 @@ _NOISE_ALONE = 6.0
 _RARE = 2.0
 """What lies so many times further from the ground than the end of the range is something."""
 _RARE_PX = 6
+_OTHER_GAIN, _OTHER_GROUND = 1.5, 0.25
+"""Ranges that differ by this factor, or whose lower ends differ by this share, are of other
+exposures."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,18 @@ class Scaling:
             low, high = np.repeat(low, channels), np.repeat(high, channels)
         return cls(low, high)
 
+    @property
+    def span(self) -> NDArray[np.float64]:
+        """How wide the range of each channel is: (C,)."""
+        return self.high - self.low
+
+    def differs(self, other: Scaling) -> bool:
+        """Tell whether images of these ranges differ in exposure: in gain, or in their ground."""
+        spans = np.maximum(self.span, 1e-300), np.maximum(other.span, 1e-300)
+        gain = np.abs(np.log(spans[0] / spans[1]))
+        ground = np.abs(self.low - other.low) / np.minimum(*spans)
+        return bool((gain > math.log(_OTHER_GAIN)).any() or (ground > _OTHER_GROUND).any())
+
     def apply(self, part: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Scale a part of an image.
 
@@ -125,6 +141,21 @@ class Scaling:
         values = np.divide(values, span, out=np.zeros_like(values), where=span > 0)
         scaled: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
         return scaled
+
+
+def is_noise(parts: list[NDArray[Any]], scaling: Scaling) -> bool:
+    """Tell whether a range, as `Scaling.fit` measures it, holds the ground's noise and no more."""
+    for channel in range(len(scaling.low)):
+        values = np.concatenate([part[channel].ravel()[::7] for part in parts]).astype(np.float64)
+        values = values[np.isfinite(values)]
+        if not values.size:
+            continue
+        before, ground, after = 4 * np.percentile(values / 4, (16, 50, 84))
+        above = scaling.high[channel] - ground > _NOISE_ALONE * (after - ground)
+        below = ground - scaling.low[channel] > _NOISE_ALONE * (ground - before)
+        if above or below or after - before > 0.5 * scaling.span[channel]:
+            return False
+    return True
 
 
 def _with_rare(

@@ -19,7 +19,7 @@ from napari_mmtseg.labelling import Segmentation, label_steps
 from napari_mmtseg.methods import METHODS, MMT, Taught
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Labels, Model, Uncertainty
-from napari_mmtseg.reading import Beside, images_of, read_sample, truth_of
+from napari_mmtseg.reading import Beside, fit_exposure, images_of, read_sample, truth_of
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import relative, works_in_volumes
 from napari_mmtseg.surveying import seek_objects, survey
@@ -210,11 +210,13 @@ def train_steps(
     beside = Beside.check(images, method, scribbles, mask, superpixels)
     truth = truth_of(images, labels, beside)
     _check_initial(initial)
-    size = relative(spacing)[-len(images[0].frame_shape) :]
-    size = size if volumes else (1.0, 1.0)
     teaches = truth is not None or (
         beside.scribbles is not None and getattr(method, "strokes", "teach") == "teach"
     )
+    if not teaches:
+        method = fit_exposure(method, images)
+    size = relative(spacing)[-len(images[0].frame_shape) :]
+    size = size if volumes else (1.0, 1.0)
     if not teaches and isinstance(method, Taught):
         raise ValueError(
             "Taught learns from what you paint: give scribbles or labels, or choose another method"
@@ -307,6 +309,7 @@ def predict_steps(
 ) -> Run[Segmentation]:
     """Label an image with a model step by step, one tile a step; see `Model.predict`."""
     frames = model.frames(image, axes, spacing)
+    model = model.scaled_for(frames)
     side = Beside.check([frames], model.method, None, mask).mask
     label_of = model.label_of(n_labels)
     return (
@@ -344,6 +347,7 @@ def part_steps(
         As for `segment`.
     """
     frames = model.frames(image, axes, spacing)
+    model = model.scaled_for(frames)
     check_objects(model.method, frames)
     objects, complete = yield from object_steps(model, frames, found.clusters, spacing)
     return dataclasses.replace(

@@ -37,6 +37,7 @@ class Surveyed(Trained, Protocol):
     def sizes(self) -> NDArray[np.int64]: ...
     @property
     def n_channels(self) -> int: ...
+    def scaled_for(self, frames: Frames) -> Surveyed: ...
 
 
 def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64]:
@@ -45,6 +46,7 @@ def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64
     Rare ones that no window shows count as in what was trained on.
     """
     labeller = Labeller(model)
+    own = {id(frames): Labeller(model.scaled_for(frames)) for frames in images}
     tiles = [(frames, *one) for frames in images for one in labeller.tiles(frames)]
     factor = math.prod(labeller.factor)
     area = sum(math.prod(s.stop - s.start for s in tile) for _, _, tile in tiles) / factor
@@ -53,7 +55,7 @@ def survey(model: Surveyed, images: list[Frames], mask: Any) -> NDArray[np.int64
         tiles = list(_spread(tiles, labeller.factor, _SURVEYED_VOTES))
 
     def count(tile: tuple[Frames, int, Region]) -> NDArray[np.int64]:
-        clusters = labeller.find(*tile, mask).clusters
+        clusters = own[id(tile[0])].find(*tile, mask).clusters
         return np.bincount(clusters[clusters >= 0], minlength=len(model.sizes))
 
     with memory.kept(), several() as pool:
@@ -72,7 +74,9 @@ def seek_objects(
     *,
     hurried: bool = False,
 ) -> Sought:
-    """Decide which clusters are objects, and how large these are, where images hold something.
+    """Decide which clusters are objects, and how large these are, in the middle of each image.
+
+    Where there are none, the places are looked at where most stands out.
 
     Parameters
     ----------
@@ -86,22 +90,25 @@ def seek_objects(
     hurried : bool
         Makes do with a small part of a large image.
     """
-    labeller = Labeller(model)
     some = images[:: -(-len(images) // _MOST_IMAGES)]
     share, deepest = (_HURRIED, _SHALLOW) if hurried else (1, _DEEPEST)
-    views = []
-    for one in some:
-        side = mask if one is images[0] else None
-        most = _viewed(one) // (share * len(some))
-        for part in Prominence.of(one, side).places(most, deepest):
-            views.append(view_of(model, labeller, one, part, side))
-    n = views[0].clusters.ndim
-    planes = views if n == 2 else [one for view in views for one in _sections(view)]
     tables = tables_of(model)
-    members = seek(planes, tables, (1.0, 1.0)) if tables else np.zeros(1, np.bool_)
-    if not members.any():
-        return nothing_sought(len(model.sizes), model.n_channels)
-    return about(views, members, relative(spacing)[-n:])
+    prominent = [Prominence(one, mask if one is images[0] else None) for one in some]
+    for places in (Prominence.middles, Prominence.richest):
+        views: list[View] = []
+        for one in prominent:
+            scaled = model.scaled_for(one.frames)
+            labeller = Labeller(scaled)
+            for part in places(one, _viewed(one.frames) // (share * len(some)), deepest):
+                views.append(view_of(scaled, labeller, one.frames, part, one.mask))
+        if not views or not tables:
+            break
+        n = views[0].clusters.ndim
+        planes = views if n == 2 else [one for view in views for one in _sections(view)]
+        members = seek(planes, tables, (1.0, 1.0))
+        if members.any():
+            return about(views, members, relative(spacing)[-n:])
+    return nothing_sought(len(model.sizes), model.n_channels)
 
 
 def tables_of(model: Surveyed) -> list[NDArray[np.int64]]:

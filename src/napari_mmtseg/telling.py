@@ -39,9 +39,9 @@ def painted_classes(
     """
     # A stroke inside of an object meets the clusters of its rim unless their borders are sharp.
     each = engine.regrouped(model.weights, model.method, np.arange(len(model.sizes)))
-    labeller = Labeller(model, weights=each)
     painted = []
     for frames, its_strokes in zip(images, scribbles, strict=True):
+        labeller = Labeller(model.scaled_for(frames), weights=each)
         side = frames.side_image(its_strokes, "scribbles")
         for index, tile in labeller.tiles(frames):
             here = check_classes(np.asarray(frames.frame_of(side, index)[tile]))

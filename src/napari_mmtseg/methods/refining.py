@@ -27,6 +27,13 @@ class RefinedMethod(SeededMethod):
         "apart where they touch, and joined through Z.",
         group="basic",
     )
+    exposure: Literal["automatic", "shared", "own"] = setting(
+        "automatic",
+        "Exposure",
+        "shared: a number means the same brightness in every image. own: each image is scaled by "
+        "its own range, for images that differ in exposure alone. automatic: own where images that "
+        "are learned from together differ so, otherwise shared.",
+    )
     smallest_px: int = setting(
         6,
         "Smallest piece",
