@@ -23,8 +23,6 @@ _DEVIATIONS = 6.0
 _READ_VALUES = {False: 2**26, True: 2**24}
 """Looked at, of images in memory and of lazy ones; of larger ones there are gaps."""
 _WINDOW_PX = 512
-SPARSE = 0.01
-"""Where a smaller share stands out, one looks for the places that hold more."""
 _PLACES = 8
 """Windows that share the pixels to be looked at, where things are few."""
 _RICH = 0.5

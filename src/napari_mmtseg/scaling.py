@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 _HUGE = 1e300
-_NOISE_ALONE = 6.0
+NOISE_ALONE = 6.0
 """A range that ends within so many standard deviations of the ground's noise holds nothing else."""
 _RARE = 2.0
 """What lies so many times further from the ground than the end of the range is something."""
@@ -151,8 +151,8 @@ def is_noise(parts: list[NDArray[Any]], scaling: Scaling) -> bool:
         if not values.size:
             continue
         before, ground, after = 4 * np.percentile(values / 4, (16, 50, 84))
-        above = scaling.high[channel] - ground > _NOISE_ALONE * (after - ground)
-        below = ground - scaling.low[channel] > _NOISE_ALONE * (ground - before)
+        above = scaling.high[channel] - ground > NOISE_ALONE * (after - ground)
+        below = ground - scaling.low[channel] > NOISE_ALONE * (ground - before)
         if above or below or after - before > 0.5 * scaling.span[channel]:
             return False
     return True
@@ -172,7 +172,7 @@ def _with_rare(
     for sign, end, spread in ((-1, low, ground - before), (1, high, after - ground)):
         reach = sign * (end - ground)
         ends[sign] = end
-        if reach > _NOISE_ALONE * spread:
+        if reach > NOISE_ALONE * spread:
             continue
         rare = [_coherent(part, ground + sign * _RARE * reach, sign) for part in planes]
         values = np.concatenate(rare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, overload
@@ -26,6 +27,10 @@ from napari_mmtseg.surveying import seek_objects, survey
 from napari_mmtseg.teaching import Beginner, lesson_steps, taught_method
 from napari_mmtseg.untrained import region_steps
 
+NO_OBJECTS = (
+    "Nothing in the image stands out from its noise, so that there are no objects: if you see "
+    "some, point at one, or look for areas or classes"
+)
 R = TypeVar("R")
 
 
@@ -251,6 +256,8 @@ def train_steps(
     if output_of(method) == "objects":
         sought = seek_objects(model, images, beside.mask, spacing, hurried=bool(sent))
         model = dataclasses.replace(model, **sought._asdict())
+        if not model.objects.any() and not sent and model.n_clusters > 1:
+            warnings.warn(NO_OBJECTS, stacklevel=3)
     return model
 
 

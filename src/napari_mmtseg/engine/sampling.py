@@ -19,6 +19,7 @@ from napari_mmtseg.engine.losses import IGNORED
 from napari_mmtseg.engine.votes import majority
 from napari_mmtseg.methods import NetworkMethod
 from napari_mmtseg.methods.networks import MAX_REDUCTION
+from napari_mmtseg.scaling import NOISE_ALONE
 
 _WORKING_VOXELS = 8_000_000
 _SURVEYED_PIXELS = 262_144
@@ -229,7 +230,7 @@ def batches(
 
     if method.start == "image":
         even = even_crops(planes, sides, method.n_crops)
-        even += rare_crops(planes, sides, -(-len(even) // 4))
+        even += rare_crops(planes, even, sides, -(-len(even) // 4))
         n_strokes = -(-len(even) // 4) if with_strokes else 0
         while True:
             yield _joined([*even, *(at_stroke() for _ in range(n_strokes))])
@@ -262,7 +263,7 @@ def _spread(planes: list[Batch], n_pixels: int) -> list[Batch]:
     side = _SURVEYED_SIDES[axes]
     most = n_pixels // side**axes
     crops = even_crops(others, [side] * axes, most)
-    crops += rare_crops(others, [side] * axes, -(-most // 4))
+    crops += rare_crops(others, crops, [side] * axes, -(-most // 4))
     sizes = dict.fromkeys(one.valid.shape[1:] for one in crops)
     joined = [_joined([one for one in crops if one.valid.shape[1:] == size]) for size in sizes]
     return whole + joined
@@ -284,9 +285,9 @@ def even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
     return crops
 
 
-def rare_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
-    """Cut crops around what stands out, where that is so little that even ones may miss it."""
-    if not planes:
+def rare_crops(planes: list[Batch], even: list[Batch], sides: list[int], most: int) -> list[Batch]:
+    """Cut crops around what stands out, where even crops hold nothing but noise."""
+    if not even or not all(_holds_noise(channel) for channel in _values(even)):
         return []
     axes = len(sides)
     shares = []
@@ -297,12 +298,12 @@ def rare_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
         )
         share = np.stack([prominence.share_of(cut, seen) for cut, seen in cuts])
         shares.append(share if axes == 3 else share[0])
-    if not 0 < np.mean([float(share.mean()) for share in shares]) < prominence.SPARSE:
+    total = sum(float(share.sum()) for share in shares)
+    if not total:
         return []
     scale = [1, prominence.BLOCK_PX, prominence.BLOCK_PX][-axes:]
     lengths = [side // n for side, n in zip(sides, scale, strict=True)]
     crops = []
-    total = sum(float(share.sum()) for share in shares)
     for one, share in zip(planes, shares, strict=True):
         count = math.ceil(most * float(share.sum()) / total)
         for centre in prominence.richest(share, lengths, count):
@@ -314,6 +315,22 @@ def rare_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
             corner = [part.start for part in parts]
             crops.append(_crop(one, corner, [part.stop - part.start for part in parts]))
     return crops
+
+
+def _values(crops: list[Batch]) -> list[NDArray[np.floating[Any]]]:
+    """Return the values of each channel in some crops, where they count."""
+    parts = [one.own_pixels.movedim(1, 0)[:, one.valid].numpy(force=True) for one in crops]
+    return list(np.concatenate(parts, axis=1))
+
+
+def _holds_noise(values: NDArray[np.floating[Any]]) -> bool:
+    if not values.size:
+        return True
+    low, before, ground, after, high = np.percentile(values, (0.1, 16, 50, 84, 99.9))
+    bright, dark = high - ground, ground - low
+    return bool(
+        bright <= NOISE_ALONE * (after - ground) and dark <= NOISE_ALONE * (ground - before)
+    )
 
 
 def _even_places(room: int, n: int) -> list[int]:
