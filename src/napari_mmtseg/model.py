@@ -25,7 +25,7 @@ from napari_mmtseg.reading import Beside, own_scaling
 from napari_mmtseg.scaling import Scaling
 from napari_mmtseg.settings import Method
 from napari_mmtseg.spacing import check_alike
-from napari_mmtseg.surveying import seek_objects
+from napari_mmtseg.surveying import objects_of, seek_objects
 from napari_mmtseg.teaching import lesson_steps, taught_method
 from napari_mmtseg.telling import painted_classes, point_out
 
@@ -259,7 +259,7 @@ class Model:
         uncertain = return_uncertainty
         result = drain(
             label_steps(
-                self.scaled_for(frames),
+                self.scaled_for(frames, spacing),
                 frames,
                 side,
                 label_of=label_of,
@@ -427,11 +427,22 @@ class Model:
         """Size of a pixel along each axis that it looks along, 1 in the plane."""
         return tuple(float(one) for one in self.weights.get("spacing", (1.0, 1.0)))
 
-    def scaled_for(self, frames: Frames) -> Model:
-        """Return the model for one image: where each has an exposure of its own, with its range."""
+    def in_other_light(self, image: ArrayLike, axes: str | Sequence[str] | None = None) -> bool:
+        """Tell whether an image's range of intensities is another than that learned from."""
+        own = own_scaling(self.frames(image, axes), self.method, self.scaling)
+        return own.differs(self.scaling)
+
+    def scaled_for(self, frames: Frames, spacing: Sequence[float] | None = None) -> Model:
+        """Return the model for one image.
+
+        Where each has an exposure of its own, it has the image's range of intensities, and its
+        objects are as wide as those of the image.
+        """
         if getattr(self.method, "exposure", "shared") != "own":
             return self
-        return replace(self, scaling=own_scaling(frames, self.method, self.scaling))
+        scaled = replace(self, scaling=own_scaling(frames, self.method, self.scaling))
+        found = objects_of(scaled, frames, spacing) if self.objects.any() else None
+        return scaled if found is None else replace(scaled, **found._asdict())
 
     def frames(
         self,

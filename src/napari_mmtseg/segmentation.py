@@ -316,7 +316,7 @@ def predict_steps(
 ) -> Run[Segmentation]:
     """Label an image with a model step by step, one tile a step; see `Model.predict`."""
     frames = model.frames(image, axes, spacing)
-    model = model.scaled_for(frames)
+    model = model.scaled_for(frames, spacing)
     side = Beside.check([frames], model.method, None, mask).mask
     label_of = model.label_of(n_labels)
     return (
@@ -354,7 +354,7 @@ def part_steps(
         As for `segment`.
     """
     frames = model.frames(image, axes, spacing)
-    model = model.scaled_for(frames)
+    model = model.scaled_for(frames, spacing)
     check_objects(model.method, frames)
     objects, complete = yield from object_steps(model, frames, found.clusters, spacing)
     return dataclasses.replace(

@@ -111,6 +111,25 @@ def seek_objects(
     return nothing_sought(len(model.sizes), model.n_channels)
 
 
+def objects_of(model: Surveyed, frames: Frames, spacing: Sequence[float] | None) -> Sought | None:
+    """Measure what a model takes for objects in an image: how they stand out, how wide they are.
+
+    Returns
+    -------
+    Sought or None
+        None if there are none where it looks: in the middle, or where most stands out.
+    """
+    prominent, labeller = Prominence(frames), Labeller(model)
+    for places in (Prominence.middles, Prominence.richest):
+        parts = places(prominent, _viewed(frames), _DEEPEST)
+        views = [view_of(model, labeller, frames, part) for part in parts]
+        if views:
+            found = about(views, model.objects != 0, relative(spacing)[-views[0].clusters.ndim :])
+            if found.objects.any():
+                return found
+    return None
+
+
 def tables_of(model: Surveyed) -> list[NDArray[np.int64]]:
     """Return the label of each cluster, from two labels to several."""
     return [model.label_of(count) for count in range(2, min(_MOST_LABELS, model.n_clusters) + 1)]

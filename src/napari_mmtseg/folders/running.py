@@ -152,6 +152,7 @@ def batch_steps(batch: Batch, place: Place | None = None) -> Batching:
             made_with=made_with,
             pixel_um=pixel_um,
             n_labels=batch.n_labels,
+            trained=batch.method if batch.model == "one" else None,
             axes=batch.axes,
             spacing=batch.spacing,
             measured=batch.measured,

@@ -22,7 +22,9 @@ from napari_mmtseg.folders.sources import Source
 from napari_mmtseg.image_files import ImageFile, open_image
 from napari_mmtseg.label_files import store_steps, tiff_of
 from napari_mmtseg.labels.measuring import measure
+from napari_mmtseg.labels.shapes import diameter_of
 from napari_mmtseg.labels.tables import Table, write_table
+from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.model import Model
 from napari_mmtseg.segmentation import segment
 from napari_mmtseg.settings import Method
@@ -32,6 +34,8 @@ State = Literal["waiting", "working", "done", "kept", "failed", "left"]
 """Of an image: kept is what an earlier run has done, left what a stopped run did not reach."""
 
 _ALIKE = 1.25
+_OTHER_WIDTH = 1.7
+"""Objects so many times narrower or wider than those learned are others, or crumbs."""
 _NOT_MEASURED = {"label", "frame", "plane", "z", "y", "x", "orientation", "touches_border"}
 
 
@@ -46,6 +50,8 @@ class Manner:
     pixel_um: float | None = None
     """How wide the pixels are that the model was trained on, where that is known."""
     n_labels: int | None = None
+    trained: Method | None = None
+    """What an image unlike those that the model was trained on is trained with by itself."""
     axes: str | None = None
     spacing: tuple[float, ...] | None = None
     measured: bool = False
@@ -195,8 +201,36 @@ def _do(task: Task, model: Model | None, start: float, said: list[Any]) -> dict[
 def _labels(pixels: Any, file: ImageFile, manner: Manner, model: Model | None) -> Any:
     axes, spacing = file.axes, file.spacing
     if model is not None:
-        return model.predict(pixels, axes=axes, spacing=spacing, n_labels=manner.n_labels)
+        found = model.predict(pixels, axes=axes, spacing=spacing, n_labels=manner.n_labels)
+        why = "" if manner.trained is None or is_lazy(found) else _unlike(found, model)
+        if not why or not model.in_other_light(pixels, axes):
+            return found
+        alone = segment(pixels, manner.trained, axes=axes, spacing=spacing)
+        if not alone.any():
+            return found
+        warnings.warn(
+            f"It differs in exposure from the images learned from, and {why}: it has a model of "
+            "its own.",
+            stacklevel=2,
+        )
+        return alone
     return segment(pixels, manner.method, axes=axes, spacing=spacing)
+
+
+def _unlike(labels: Any, model: Model) -> str:
+    """Tell how objects differ from those that a model was made for; nothing if they do not."""
+    if output_of(model.method) != "objects" or not model.diameter_px:
+        return ""
+    sizes = np.bincount(labels[labels > 0].ravel())
+    sizes = sizes[sizes > 0]
+    if not len(sizes):
+        return "no object was found"
+    if labels.ndim > 2:
+        return ""
+    diameter = float(np.median(diameter_of(sizes, 2)))
+    if 1 / _OTHER_WIDTH < diameter / model.diameter_px < _OTHER_WIDTH:
+        return ""
+    return f"objects were {diameter:.3g} px wide, those learned {model.diameter_px:.3g} px"
 
 
 def _other_size(file: ImageFile, manner: Manner) -> list[str]:

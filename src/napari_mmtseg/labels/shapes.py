@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_FEW_PLANES = 16
 _THIN = 2.0
 """Stacks of up to so many diameters are thin: objects that go through them are cut twice."""
 
@@ -21,7 +22,7 @@ class Moments(NamedTuple):
     faces: NDArray[np.bool_]  # (N, 2): whether it reaches the first plane of a stack, and the last
     spacing: tuple[float, ...]
     depth: float
-    """Of the stack, in the units of spacing; 0 of a plane."""
+    """Of a stack of few planes, in the units of spacing; otherwise 0."""
 
     @property
     def n(self) -> int:
@@ -96,7 +97,8 @@ def moments_of(labels: NDArray[np.int32], spacing: tuple[float, ...]) -> Moments
     if n == 3:
         for side in (0, -1):
             faces[np.setdiff1d(labels[side], 0) - 1, side] = True
-    depth = labels.shape[0] * spacing[0] if n == 3 else 0.0
+    thin = n == 3 and labels.shape[0] <= _FEW_PLANES
+    depth = labels.shape[0] * spacing[0] if thin else 0.0
     return Moments(pixels, sums, products, faces, spacing, depth)
 
 
@@ -149,8 +151,8 @@ def size_of(diameter: float, shape: tuple[int, ...], spacing: tuple[float, ...])
 
 
 def is_thin(shape: tuple[int, ...], spacing: tuple[float, ...], diameter: float) -> bool:
-    """Tell whether a stack is no deeper than two diameters of its objects."""
-    return shape[0] * spacing[0] <= _THIN * diameter
+    """Tell whether a stack has few planes and is no deeper than two diameters of its objects."""
+    return shape[0] <= _FEW_PLANES and shape[0] * spacing[0] <= _THIN * diameter
 
 
 def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
