@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,6 +21,9 @@ from napari_mmtseg.labeller import Labeller, Remembering, Trained
 from napari_mmtseg.labels.pieces import pieces
 from napari_mmtseg.methods.refining import output_of
 from napari_mmtseg.settings import Method
+
+_UNLIKE = 0.5
+"""Share of the pixels with another label than what was learned has, above which that is told."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ def label_steps(
             if stopped:
                 break
     objects, complete = None, number == total
+    if complete and (unlike := unlike_learned(model, clusters)):
+        warnings.warn(unlike, stacklevel=2)
     if output_of(model.method) == "objects":
         near = plane if stopped else None
         objects, found_all = yield from object_steps(model, frames, clusters, spacing, near=near)
@@ -152,6 +158,33 @@ def label_steps(
         objects,
         voters=voters,
         complete=complete,
+    )
+
+
+def unlike_learned(model: Trained, clusters: NDArray[np.int16]) -> str:
+    """Tell how the labels of an image are shared out otherwise than in what was learned.
+
+    Returns
+    -------
+    str
+        A sentence, empty where they are not, or where nothing is known.
+    """
+    if not model.sizes.any():
+        return ""
+    label_of = model.label_of()
+    counts = np.bincount(clusters[clusters >= 0].ravel(), minlength=len(model.sizes))
+    if not counts.sum():
+        return ""
+    here, there = (
+        np.bincount(label_of, one, label_of.max() + 1) / one.sum() for one in (counts, model.sizes)
+    )
+    if np.abs(here - there).sum() / 2 < _UNLIKE:
+        return ""
+    most = int((here - there).argmax())
+    return (
+        f"The image is unlike what the model was trained on: label {most} covers "
+        f"{here[most]:.0%} of it, and {there[most]:.0%} of that. Look at the result; if it is "
+        "wrong, train on this image"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
@@ -13,7 +13,7 @@ from napari_mmtseg.folders.sources import Source
 from napari_mmtseg.folders.work import Outcome
 
 _DISPLAY = Qt.ItemDataRole.DisplayRole
-_COLUMNS = ("File", "State", "Time", "Count", "Error")
+_COLUMNS = ("File", "State", "Time", "Count", "Note")
 _STATES = {
     "waiting": "waiting",
     "working": "working…",
@@ -22,7 +22,7 @@ _STATES = {
     "failed": "failed",
     "left": "not reached",
 }
-_RED = QColor("#e5484d")
+_RED, _AMBER = QColor("#e5484d"), QColor("#d98a1f")
 
 
 class FolderTable(QAbstractTableModel):
@@ -33,12 +33,14 @@ class FolderTable(QAbstractTableModel):
         self.sources: list[Source] = []
         self._outcomes: list[Outcome] = []
         self._row_of: dict[str, int] = {}
+        self._odd: dict[str, str] = {}
 
     def show(self, sources: Sequence[Source]) -> None:
         """Show images of which none is done yet."""
         self.beginResetModel()
         self.sources = list(sources)
         self._outcomes = [Outcome(one.name, "waiting") for one in sources]
+        self._odd = {}
         self._row_of = {one.name: row for row, one in enumerate(sources)}
         self.endResetModel()
 
@@ -48,6 +50,12 @@ class FolderTable(QAbstractTableModel):
         self._outcomes[row] = outcome
         self.dataChanged.emit(self.index(row, 0), self.index(row, len(_COLUMNS) - 1))
         return row
+
+    def mark(self, odd: Mapping[str, str]) -> None:
+        """Say of some images, by name, why their result should be looked at."""
+        self._odd = dict(odd)
+        for row in range(len(self._outcomes)):
+            self.dataChanged.emit(self.index(row, 0), self.index(row, len(_COLUMNS) - 1))
 
     def outcome(self, row: int) -> Outcome:
         """Return how an image stands."""
@@ -67,9 +75,12 @@ class FolderTable(QAbstractTableModel):
         if role == _DISPLAY:
             return self._cells(index.row())[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return one.error or str(self.sources[index.row()].path)
-        if role == Qt.ItemDataRole.ForegroundRole and one.state == "failed":
-            return _RED
+            return one.error or self._odd.get(one.name) or str(self.sources[index.row()].path)
+        if role == Qt.ItemDataRole.ForegroundRole:
+            if one.state == "failed":
+                return _RED
+            if one.name in self._odd:
+                return _AMBER
         return None
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _DISPLAY) -> Any:
@@ -83,4 +94,4 @@ class FolderTable(QAbstractTableModel):
         error = one.error.removeprefix(str(self.sources[row].path)).strip()  # the file is named
         time = f"{one.seconds:.1f} s" if one.seconds else ""
         count = "" if one.count is None else str(one.count)
-        return one.name, _STATES[one.state], time, count, error
+        return one.name, _STATES[one.state], time, count, error or self._odd.get(one.name, "")

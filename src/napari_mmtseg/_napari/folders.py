@@ -205,9 +205,12 @@ class FoldersWidget(JobWidget):
         made, kept = counts.get("done", 0), counts.get("kept", 0)
         parts = [f"{made} done", f"{kept} there already"]
         parts += [f"{counts[state]} {state}" for state in ("failed", "left") if state in counts]
+        odd = done.result.odd
+        self.rows.mark(odd)
+        look = f" Look at {', '.join(odd)}: none, or far from the others." if odd else ""
         self.panel.say(
-            f"{', '.join(parts)}, in {duration(done.seconds)}. {done.result.table.name}, with the "
-            "results, tells of settings and measures."
+            f"{', '.join(parts)}, in {duration(done.seconds)}.{look} {done.result.table.name}, "
+            "with the results, tells of settings and measures."
         )
         self.refresh()
 

@@ -50,10 +50,12 @@ def batch(parsed: argparse.Namespace, progress: Progress) -> int:
     counts = summary.counts
     if parsed.json:
         about = {"command": "batch", "counts": counts, "table": str(summary.table)}
+        about["odd"] = summary.odd
         print(json.dumps(about | {"model": summary.model and str(summary.model)}))
     elif not parsed.quiet:
         told = ", ".join(f"{counts[state]} {_WORDS[state]}" for state in _WORDS if state in counts)
-        print(f"{len(summary.outcomes)} images: {told}; {summary.table}")
+        odd = "".join(f"\nlook at {name}: {why}" for name, why in summary.odd.items())
+        print(f"{len(summary.outcomes)} images: {told}; {summary.table}{odd}")
     return 1 if {"failed", "left"} & set(counts) else 0
 
 

@@ -20,7 +20,7 @@ from napari_mmtseg.files import write_whole
 from napari_mmtseg.folders import records
 from napari_mmtseg.folders.places import Place, default_place
 from napari_mmtseg.folders.sources import Source, find, root_of
-from napari_mmtseg.folders.summary import write_summary
+from napari_mmtseg.folders.summary import odd_ones, write_summary
 from napari_mmtseg.folders.work import Manner, Outcome, Task, look
 from napari_mmtseg.image_files import ImageFile, open_image
 from napari_mmtseg.methods import MMT
@@ -92,6 +92,11 @@ class Summary(NamedTuple):
     table: Path
     model: Path | None
     """The model that was trained for all."""
+
+    @property
+    def odd(self) -> dict[str, str]:
+        """The images whose result should be looked at, and why."""
+        return odd_ones(self.outcomes)
 
     @property
     def counts(self) -> dict[str, int]:
