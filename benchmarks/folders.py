@@ -214,7 +214,7 @@ def _overhead(place: Path) -> Iterator[Row]:
         start = time.process_time()
         file = open_image(image)
         labels = load(model).predict(file.read(), axes=file.axes, spacing=file.spacing)
-        write_tiff(place / "b.tif", labels, "YX", file.pixel_um, overwrite=True)
+        write_tiff(place / "b.tif", labels, "YX", file.world, overwrite=True)
         here.append(time.process_time() - start)
     assert (place / "a.tif").read_bytes() == (place / "b.tif").read_bytes()
     ratio = median(there[1:]) / median(here[1:])

@@ -102,4 +102,5 @@ def test_images_beside_the_image_must_fit_it():
     ):
         planes.side_image(side[0], "mask")
     with pytest.raises(TypeError, match="The mask must hold whole numbers, got dtype float32"):
-        planes.side_image(side.astype(np.float32), "mask")
+        planes.side_image(side.astype(np.float32) + 0.5, "mask")
+    assert_array_equal(planes.side_image(side.astype(np.float32), "mask"), side)

@@ -18,7 +18,7 @@ from napari_mmtseg.engine import Step
 from napari_mmtseg.folders import Batch, FileStep, batch_steps
 from napari_mmtseg.folders.places import Here, Processes
 from napari_mmtseg.folders.sources import find
-from napari_mmtseg.image_files import open_image
+from napari_mmtseg.image_files import Spot, open_image
 from napari_mmtseg.label_files import write_tiff
 
 METHOD = KMeans.preset("nuclei")
@@ -166,8 +166,16 @@ def test_each_bad_file_is_one_sentence_and_the_others_go_on(folder, tmp_path, rg
 
 def test_pixels_of_another_size_than_those_trained_on_are_told(folder, spots):
     for number in range(3):
-        write_tiff(folder / f"{number}.tif", spots, "YX", {"Y": 0.5, "X": 0.5}, overwrite=True)
-    write_tiff(folder / "3.tif", spots, "YX", {"Y": 0.1, "X": 0.1}, overwrite=True)
+        write_tiff(
+            folder / f"{number}.tif",
+            spots,
+            "YX",
+            {"Y": Spot(0.5, "µm"), "X": Spot(0.5, "µm")},
+            overwrite=True,
+        )
+    write_tiff(
+        folder / "3.tif", spots, "YX", {"Y": Spot(0.1, "µm"), "X": Spot(0.1, "µm")}, overwrite=True
+    )
     rows = rows_of(done(batch(folder, sample=1))[0])
     told = {name: row["notes"] for name, row in rows.items() if row["notes"]}
     assert len(told) in (1, 3)  # whichever was drawn to train on
@@ -209,7 +217,13 @@ def test_stores_give_stores(tmp_path, spots):
 
     path = tmp_path / "in" / "a.ome.zarr"
     path.parent.mkdir()
-    for _ in store_steps(path, spots.astype(np.int32), "YX", {"Y": 0.5, "X": 0.5}, fingerprint=""):
+    for _ in store_steps(
+        path,
+        spots.astype(np.int32),
+        "YX",
+        {"Y": Spot(0.5, "µm"), "X": Spot(0.5, "µm")},
+        fingerprint="",
+    ):
         pass
     _, states, _ = done(batch(path.parent, tmp_path / "out"))
     assert states == {"a.ome.zarr": "done"}

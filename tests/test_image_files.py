@@ -9,7 +9,7 @@ import tifffile
 import zarr
 
 from napari_mmtseg import image_files
-from napari_mmtseg.image_files import open_image
+from napari_mmtseg.image_files import Spot, open_image
 from napari_mmtseg.label_files import store_steps, tiff_of, write_tiff
 from napari_mmtseg.stores import open_image as open_store
 
@@ -56,7 +56,7 @@ def test_pictures_are_grey_or_coloured(tmp_path, shape, axes):
 
 
 def test_ome_zarr_is_opened_with_its_scale(tmp_path, stack):
-    sizes = {"Z": 0.8, "Y": 0.25, "X": 0.25}
+    sizes = {"Z": Spot(0.8, "µm"), "Y": Spot(0.25, "µm"), "X": Spot(0.25, "µm")}
     for _ in store_steps(tmp_path / "a.zarr", stack.astype(np.int32), "ZYX", sizes, fingerprint=""):
         pass
     found = open_image(tmp_path / "a.zarr")
@@ -120,7 +120,10 @@ def test_a_locked_file_is_said_to_be_locked(tmp_path, stack):
 
 
 def test_labels_come_back_with_their_voxels_and_as_the_same_bytes(tmp_path, stack):
-    labels, sizes = stack.astype(np.int32), {"Z": 0.8, "Y": 0.25, "X": 0.25}
+    labels, sizes = (
+        stack.astype(np.int32),
+        {"Z": Spot(0.8, "µm"), "Y": Spot(0.25, "µm"), "X": Spot(0.25, "µm")},
+    )
     write_tiff(tmp_path / "l.tif", labels, "ZYX", sizes)
     found = open_image(tmp_path / "l.tif")
     assert (found.axes, found.spacing, found.dtype) == ("ZYX", (0.8, 0.25, 0.25), np.int32)

@@ -142,7 +142,9 @@ def test_missing_chunks_are_found_and_read_as_fill(stored):
     (stored / name).unlink()
     expected = (slice(0, 16), slice(16, 30)) if sharded else (slice(8, 16), slice(16, 24))
     assert missing_chunks(level) == [expected]
-    assert (level[expected] == 0).all()
+    assert (np.asarray(level[expected]) == 0).all()
+    assert np.ma.getmaskarray(level[expected]).all()
+    assert np.ma.getmaskarray(level[:]).sum() == level[expected].size
 
 
 def test_empty_blocks_of_a_written_store_take_no_file(tmp_path):

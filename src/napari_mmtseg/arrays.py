@@ -185,7 +185,7 @@ class Frames:
         TypeError, ValueError
             If it holds other numbers or has another shape.
         """
-        side = _array(image, what)
+        side = whole_numbers(_array(image, what))
         if np.dtype(side.dtype).kind not in "biu":
             raise TypeError(f"The {what} must hold whole numbers, got dtype {side.dtype}")
         if tuple(side.shape) != self.shape:
@@ -194,6 +194,15 @@ class Frames:
                 f"got {tuple(side.shape)}"
             )
         return side
+
+
+def whole_numbers(labels: Any) -> Any:
+    """Return labels that were kept as floats as integers; what is not whole stays as it is."""
+    if np.dtype(labels.dtype).kind != "f" or is_lazy(labels):
+        return labels
+    values = np.asarray(labels)
+    whole = np.isfinite(values).all() and (values == np.floor(values)).all()
+    return values.astype(np.int64) if whole and np.abs(values).max(initial=0) < 2**53 else labels
 
 
 def is_lazy(image: Any) -> bool:
@@ -317,6 +326,11 @@ def _checked_axes(data: Any, axes: str | Sequence[str] | None) -> str:
         raise TypeError(
             f"The image must hold real numbers, got dtype {data.dtype}"
             + ("; take its magnitude or phase first" if kind == "c" else "")
+        )
+    if any(n != n for n in data.shape):
+        raise ValueError(
+            f"The size of the image is not known (shape {data.shape}), as of a dask array whose "
+            "chunks are of unknown size: compute_chunk_sizes() finds it"
         )
     shape = tuple(int(n) for n in data.shape)
     if axes is None:

@@ -17,6 +17,9 @@ from napari_mmtseg.arrays import Region
 if TYPE_CHECKING:
     import zarr
 
+_COUNTED = 100_000
+"""Chunks of which one looks whether each is there; of more it would take long."""
+
 
 class DamagedChunk(OSError):
     """A chunk of a store cannot be read.
@@ -53,6 +56,10 @@ class Guarded:
         Whether a chunk that cannot be read raises `DamagedChunk`, or is given as the array's fill
         value and listed in `damaged`.
 
+    fill_counts : bool
+        Whether chunks that are not there hold the fill value, as in images of labels. Of others
+        the values are masked.
+
     Attributes
     ----------
     damaged : list of tuple of slice
@@ -61,19 +68,28 @@ class Guarded:
     """
 
     def __init__(
-        self, array: zarr.Array[Any], *, on_damage: Literal["raise", "blank"] = "raise"
+        self,
+        array: zarr.Array[Any],
+        *,
+        on_damage: Literal["raise", "blank"] = "raise",
+        fill_counts: bool = False,
     ) -> None:
         self.array = array
         self.on_damage = on_damage
+        self.fill_counts = fill_counts
         self.damaged: list[Region] = []
         self.shape: tuple[int, ...] = array.shape
         self.chunks: tuple[int, ...] = array.chunks
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
         self.ndim = array.ndim
         self.size = math.prod(array.shape)
+        self._there: dict[tuple[int, ...], bool] = {}
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read by whole numbers and slices with a positive step.
+
+        Of chunks that are not there, which read as the fill value, all values are masked, unless
+        that value counts.
 
         Raises
         ------
@@ -81,11 +97,39 @@ class Guarded:
             If a chunk cannot be read and `on_damage` is "raise".
         """
         try:
-            return np.asarray(self.array[key])
+            found = np.asarray(self.array[key])
         except (IndexError, MemoryError):
             raise
         except Exception:  # each codec fails in its own way
-            return self._chunk_by_chunk(key)
+            found = self._chunk_by_chunk(key)
+        missing = [] if self.fill_counts else self._missing(key)
+        if not missing:
+            return found
+        masked: NDArray[Any] = np.ma.MaskedArray(found, np.zeros(found.shape, bool))
+        wanted, _ = _as_ranges(key, self.shape)
+        hidden = masked.mask.reshape([len(span) for span in wanted])  # type: ignore[attr-defined]
+        for place in missing:
+            hidden[_overlap(wanted, _region(place, self._unit, self.shape))[1]] = True
+        return masked
+
+    @property
+    def _unit(self) -> tuple[int, ...]:
+        """Of what is stored in one file: a shard, or a chunk."""
+        return self.array.shards or self.array.chunks
+
+    def _missing(self, key: Any) -> list[tuple[int, ...]]:
+        """Return the places of the chunks of a selection that are not there."""
+        wanted, _ = _as_ranges(key, self.shape)
+        touched = (
+            sorted({i // side for i in span}) for span, side in zip(wanted, self._unit, strict=True)
+        )
+        absent = []
+        for place in product(*touched):
+            if place not in self._there:
+                self._there[place] = _has_bytes(_stored_file(self.array, place))
+            if not self._there[place]:
+                absent.append(place)
+        return absent
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[...], dtype)
@@ -128,6 +172,33 @@ def missing_chunks(array: Guarded) -> list[Region]:
         for place in places
         if not _has_bytes(_stored_file(stored, place))
     ]
+
+
+def note_of_missing(array: Guarded) -> str:
+    """Say how many chunks are not there and what they read as; nothing if all are.
+
+    Raises
+    ------
+    ValueError
+        If none is there.
+    """
+    count = math.prod(-(-size // of) for size, of in zip(array.shape, array._unit, strict=True))
+    if count > _COUNTED:
+        return ""
+    missing = len(missing_chunks(array))
+    if not missing:
+        return ""
+    if missing == count:
+        first = _stored_file(array.array, (0,) * array.ndim)
+        raise ValueError(
+            f"none of its {count} chunks is there, and the first should be {first}: copy the store "
+            "whole, or mend its metadata if the chunks have other names"
+        )
+    fill = array.array.fill_value
+    return (
+        f"{missing} of {count} chunks are not there and read as {0 if fill is None else fill}: "
+        "they are left out, and have label 0."
+    )
 
 
 def region_text(region: Region) -> str:

@@ -6,15 +6,16 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_mmtseg.arrays import Frames
-from napari_mmtseg.stores import is_store
+from napari_mmtseg.chunks import note_of_missing
+from napari_mmtseg.stores import StoredImage, is_step, is_store
 from napari_mmtseg.stores import open_image as open_store
 
 TIFF = (".tif", ".tiff")
@@ -39,6 +40,16 @@ _NAMES = {
 }
 
 
+class Spot(NamedTuple):
+    """How an image lies along one axis, in the file's own unit."""
+
+    size: float
+    """Of a pixel, or the time from frame to frame."""
+    unit: str | None = None
+    origin: float = 0.0
+    """Where the first pixel lies."""
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """An image in a file, of which the pixels are not read yet.
@@ -54,6 +65,8 @@ class ImageFile:
         The size of a pixel along Z, Y and X in µm, as far as the file tells.
     notes : tuple of str
         What a user should know of how it was opened, in sentences.
+    world : mapping of str to Spot
+        How it lies along each axis that the file tells of, time included.
     """
 
     path: Path
@@ -62,6 +75,7 @@ class ImageFile:
     axes: str
     pixel_um: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    world: Mapping[str, Spot] = field(default_factory=dict)
 
     @property
     def is_store(self) -> bool:
@@ -136,9 +150,24 @@ def open_image(
                 "The size of a pixel (spacing) must be two or three numbers above 0, along (Z,) Y "
                 f"and X in µm, got {' '.join(map(str, spacing))}"
             )
-        found = replace(found, pixel_um=dict(zip("ZYX"[-len(sizes) :], sizes, strict=True)))
+        known = dict(zip("ZYX"[-len(sizes) :], sizes, strict=True))
+        world = {axis: one for axis, one in found.world.items() if axis not in "ZYX"}
+        world |= {axis: Spot(size, "µm") for axis, size in known.items()}
+        found = replace(found, pixel_um=known, world=world)
     _outline(found.shape, found.dtype, found.axes)  # says what is wrong with it
     return found
+
+
+def notes_of_store(stored: StoredImage) -> tuple[str, ...]:
+    """Say what a user should know of a store: steps that are none, chunks that are not there.
+
+    Raises
+    ------
+    ValueError
+        If no chunk is there.
+    """
+    missing = "" if stored.labels else note_of_missing(stored.levels[0])
+    return (*stored.notes, missing) if missing else stored.notes
 
 
 class LazyTiff:
@@ -201,6 +230,11 @@ def _told(path: Path, work: Any, *args: Any) -> Any:
             raise  # a sentence already
         raise OSError(f"{path} cannot be read ({_first_line(error)}): copy it again") from error
     except Exception as error:  # each format fails in its own way
+        if "imagecodecs" in str(error):
+            raise ValueError(
+                f"{path} is packed in a way that needs the package imagecodecs, which is not "
+                f"installed ({_first_line(error)}): pip install imagecodecs"
+            ) from error
         if str(path) in str(error) and isinstance(error, ValueError):
             raise  # of a store, a sentence already
         raise ValueError(
@@ -244,11 +278,14 @@ def _look_at_store(path: Path, axes: str | None) -> ImageFile:
     first = stored.levels[0]
     if found is None:
         raise _Said(_unnamed("", first.shape))
-    sizes = {}
-    for axis, size, unit in zip(found, stored.scale[0], stored.units, strict=False):
-        if axis in "ZYX" and (factor := _factor(unit)):
-            sizes[axis] = size * factor
-    return ImageFile(path, first.shape, first.dtype, found, _sound(sizes))
+    placed = zip(found, stored.scale[0], stored.units, stored.translate[0], strict=False)
+    world = {axis: Spot(size, unit, origin) for axis, size, unit, origin in placed if axis != "C"}
+    try:
+        notes = notes_of_store(stored)
+    except ValueError as error:
+        raise _Said(f"holds no pixels: {error}") from None
+    sizes = _in_micrometres(world)
+    return ImageFile(path, first.shape, first.dtype, found, sizes, notes, world)
 
 
 def _look_at_tiff(path: Path, axes: str | None) -> ImageFile:
@@ -267,8 +304,16 @@ def _look_at_tiff(path: Path, axes: str | None) -> ImageFile:
         notes: tuple[str, ...] = ()
         if (many := len(tiff.series)) > 1:
             notes = (f"{path.name} holds {many} images, of which the first is taken.",)
-        sizes = _ome_sizes(tiff) if tiff.is_ome else _imagej_sizes(tiff) if tiff.is_imagej else {}
-        return ImageFile(path, tuple(shape), np.dtype(dtype), found, _sound(sizes), notes)
+        if not axes:
+            notes += _told_of_colours(path, series)
+        notes += _told_of_set(path, tiff)
+        told = _ome_world(tiff) if tiff.is_ome else _imagej_world(tiff) if tiff.is_imagej else {}
+        world = {axis: one for axis, one in told.items() if is_step(one.size)}
+        wrong = [f"{told[axis].size:g} along {axis}" for axis in told if axis not in world]
+        if wrong:
+            notes += (f"The file gives steps that are none ({', '.join(wrong)}): 1 is taken.",)
+        sizes = _in_micrometres(world)
+        return ImageFile(path, tuple(shape), np.dtype(dtype), found, sizes, notes, world)
 
 
 def _look_at_picture(path: Path, axes: str | None) -> ImageFile:
@@ -293,8 +338,8 @@ def _unnamed(axes: str, shape: tuple[int, ...]) -> str:
 def _pixels(file: ImageFile) -> Any:
     path = file.path
     if file.is_store:
-        stored = open_store(path).pixels
-        return stored if file.is_lazy else np.asarray(stored)
+        stored = open_store(path)
+        return stored.pixels if file.is_lazy else stored.levels[0][...]
     if path.suffix.lower() in TIFF:
         import tifffile
 
@@ -316,12 +361,67 @@ def _factor(unit: str | None) -> float | None:
     return _MICROMETRES.get(_NAMES.get(unit or "", unit or ""))
 
 
-def _sound(sizes: Mapping[str, float]) -> dict[str, float]:
-    return {axis: size for axis, size in sizes.items() if math.isfinite(size) and size > 0}
+def _in_micrometres(world: Mapping[str, Spot]) -> dict[str, float]:
+    """Return the size of a pixel along Z, Y and X, as far as its unit is a length."""
+    return {
+        axis: one.size * factor
+        for axis, one in world.items()
+        if axis in "ZYX" and (factor := _factor(one.unit))
+    }
 
 
-def _ome_sizes(tiff: Any) -> dict[str, float]:
-    """Return the size of a pixel along each axis that OME-XML tells it of, µm."""
+def _told_of_colours(path: Path, series: Any) -> tuple[str, ...]:
+    """Say so where planes are taken for colours, which tifffile writes of any three or four."""
+    if series.axes[:1] != "S":
+        return ()
+    return (
+        f"{path.name} says that its {series.shape[0]} planes are red, green, blue"
+        f"{' and alpha' if series.shape[0] == 4 else ''}, as any so many planes are written by "
+        "default: if they are a stack or channels, name the axes (--axes ZYX, TYX or CYX).",
+    )
+
+
+def ome_set(path: Path) -> tuple[str, ...]:
+    """Return the names of the files that an OME-TIFF belongs with, its own among them.
+
+    Just its own, or nothing, where it is complete by itself.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            text = tiff.pages[0].description if tiff.is_ome else ""
+    except Exception:  # whatever is wrong with it is said when it is opened
+        return ()
+    return _files_of(text)
+
+
+def _files_of(ome_xml: str) -> tuple[str, ...]:
+    try:
+        root = ElementTree.fromstring(ome_xml)
+    except ElementTree.ParseError:
+        return ()
+    named = (one.get("FileName") for one in root.iter() if one.tag.rpartition("}")[2] == "UUID")
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+def _told_of_set(path: Path, tiff: Any) -> tuple[str, ...]:
+    """Say which files an OME-TIFF is one of, or which of them are not there."""
+    names = _files_of(tiff.pages[0].description) if tiff.is_ome else ()
+    if len(names) < 2:
+        return ()
+    absent = [name for name in names if not (path.parent / name).exists()]
+    if absent:
+        raise _Said(
+            f"is one of a set of {len(names)} files, of which {', '.join(absent)} "
+            f"{'is' if len(absent) == 1 else 'are'} not there: put them beside it"
+        )
+    others = ", ".join(name for name in names if name != path.name)
+    return (f"{path.name} is one image together with {others}.",)
+
+
+def _ome_world(tiff: Any) -> dict[str, Spot]:
+    """Return how the image lies along each axis that OME-XML tells it of."""
     try:
         root = ElementTree.fromstring(tiff.ome_metadata or "")
     except ElementTree.ParseError:
@@ -329,26 +429,43 @@ def _ome_sizes(tiff: Any) -> dict[str, float]:
     pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
     if pixels is None:
         return {}
-    sizes = {}
-    for axis in "XYZ":
-        size = pixels.get(f"PhysicalSize{axis}")
-        factor = _factor(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        if size and factor:
-            sizes[axis] = float(size) * factor
-    return sizes
+    plane = next((one for one in pixels if one.tag.rpartition("}")[2] == "Plane"), None)
+    world = {}
+    for axis, name, unit in (
+        *((axis, f"PhysicalSize{axis}", "µm") for axis in "ZYX"),
+        ("T", "TimeIncrement", "s"),
+    ):
+        size = _number(pixels.get(name))
+        if size is None:
+            continue
+        own = pixels.get(f"{name}Unit", unit)
+        origin = None if plane is None else _number(plane.get(f"Position{axis}"))
+        fits = plane is not None and plane.get(f"Position{axis}Unit", "µm") == own
+        world[axis] = Spot(
+            size, None if own == "pixel" else own, origin if origin and fits else 0.0
+        )
+    return world
 
 
-def _imagej_sizes(tiff: Any) -> dict[str, float]:
-    """Return the size of a pixel along each axis that ImageJ tells it of, µm."""
+def _imagej_world(tiff: Any) -> dict[str, Spot]:
+    """Return how the image lies along each axis that ImageJ tells it of."""
     about = tiff.imagej_metadata or {}
-    factor = _factor(about.get("unit"))
-    if not factor:
-        return {}
-    sizes = {}
+    unit = about.get("unit")
+    unit = None if unit in ("pixel", "pixels", "") else unit
+    world = {}
     for axis in "XY":
         tag = tiff.pages[0].tags.get(f"{axis}Resolution")
-        if tag is not None and tag.value[0]:
-            sizes[axis] = tag.value[1] / tag.value[0] * factor
+        if tag is not None and unit is not None:
+            world[axis] = Spot(tag.value[1] / tag.value[0] if tag.value[0] else 0.0, unit)
     if "spacing" in about:
-        sizes["Z"] = float(about["spacing"]) * factor
-    return sizes
+        world["Z"] = Spot(float(about["spacing"]), unit)
+    if "finterval" in about:
+        world["T"] = Spot(float(about["finterval"]), str(about.get("tunit", "s")))
+    return world
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import uuid
 from collections.abc import Generator, Mapping
@@ -16,13 +17,28 @@ from numpy.typing import NDArray
 from napari_mmtseg.arrays import Region, is_lazy
 from napari_mmtseg.cluster import Ahead
 from napari_mmtseg.files import write_whole
+from napari_mmtseg.image_files import Spot
 from napari_mmtseg.writing import Written, write_labels
 
 _SIDE_PX = 1024
+_SHORT = {
+    "micrometer": "µm",
+    "micron": "µm",
+    "um": "µm",
+    "μm": "µm",  # the Greek letter
+    "nanometer": "nm",
+    "millimeter": "mm",
+    "second": "s",
+    "sec": "s",
+    "millisecond": "ms",
+    "minute": "min",
+    "hour": "h",
+}
+"""Units as OME-XML writes them."""
 _CLASSIC_BYTES = 2**31
 
 
-def tiff_of(labels: NDArray[Any], axes: str, pixel_um: Mapping[str, float]) -> bytes:
+def tiff_of(labels: NDArray[Any], axes: str, world: Mapping[str, Spot]) -> bytes:
     """Return labels as the bytes of an OME-TIFF; the same labels give the same bytes.
 
     Parameters
@@ -31,15 +47,27 @@ def tiff_of(labels: NDArray[Any], axes: str, pixel_um: Mapping[str, float]) -> b
         Or the uncertainty.
     axes : str
         Of the labels.
-    pixel_um : mapping of str to float
-        The size of a pixel along Z, Y and X in µm, as far as it is known.
+    world : mapping of str to Spot
+        How they lie along each axis of which that is known.
     """
     import tifffile
 
     about: dict[str, Any] = {"axes": axes}
-    for axis, size in pixel_um.items():
-        if axis in axes:
-            about |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+    plane: dict[str, Any] = {}
+    n_planes = math.prod(n for axis, n in zip(axes, labels.shape, strict=True) if axis not in "YX")
+    for axis, (size, unit, origin) in world.items():
+        if axis not in axes:
+            continue
+        own = _SHORT.get(unit or "", unit)
+        if axis == "T":
+            about |= {"TimeIncrement": size, "TimeIncrementUnit": own or "s"}
+            continue
+        about |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": own or "pixel"}
+        if origin:
+            plane |= {f"Position{axis}": [origin] * n_planes}
+            plane |= {f"Position{axis}Unit": [own or "pixel"] * n_planes}
+    if plane:
+        about["Plane"] = plane
     digest = hashlib.sha256(np.ascontiguousarray(labels).data)
     about["UUID"] = str(uuid.UUID(bytes=digest.digest()[:16]))  # by default it is of the moment
     file = io.BytesIO()
@@ -59,7 +87,7 @@ def write_tiff(
     path: str | os.PathLike[str],
     labels: NDArray[Any],
     axes: str,
-    pixel_um: Mapping[str, float],
+    world: Mapping[str, Spot],
     *,
     overwrite: bool = False,
 ) -> None:
@@ -70,14 +98,14 @@ def write_tiff(
     OSError
         As in `files.write_whole`.
     """
-    write_whole(path, [tiff_of(labels, axes, pixel_um)], overwrite=overwrite)
+    write_whole(path, [tiff_of(labels, axes, world)], overwrite=overwrite)
 
 
 def store_steps(
     path: str | os.PathLike[str],
     labels: Any,
     axes: str,
-    pixel_um: Mapping[str, float],
+    world: Mapping[str, Spot],
     *,
     fingerprint: str,
     overwrite: bool = False,
@@ -90,7 +118,7 @@ def store_steps(
     lazy = is_lazy(labels)
     side = {"Y": _SIDE_PX, "X": _SIDE_PX}
     chunk = labels.chunksize if lazy else [side.get(axis, 1) for axis in axes]
-    known = [pixel_um.get(axis) for axis in axes]
+    known = [world.get(axis, Spot(1.0)) for axis in axes]
 
     def block(region: Region) -> NDArray[Any]:
         part = labels[region]
@@ -103,7 +131,8 @@ def store_steps(
         Ahead(client, labels) if lazy and client is not None else block,
         axes=axes,
         fingerprint=fingerprint,
-        scale=[one or 1.0 for one in known],
-        units=["micrometer" if one else None for one in known],
+        scale=[one.size for one in known],
+        units=[one.unit for one in known],
+        translate=[one.origin for one in known],
         overwrite=overwrite,
     )

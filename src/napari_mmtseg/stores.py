@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class StoredImage:
     translate: tuple[tuple[float, ...], ...]
     units: tuple[str | None, ...]
     labels: bool = False
+    notes: tuple[str, ...] = ()
+    """What a user should know of it, in sentences."""
 
     @property
     def pixels(self) -> Levels | Guarded:
@@ -143,7 +146,12 @@ def _multiscale(path: Path, group: zarr.Group, on_damage: Literal["raise", "blan
         image = described["multiscales"][0]
         axes, units = _axes(image, described.get("version", image.get("version")))
         levels = tuple(
-            Guarded(_array(group, one["path"]), on_damage=on_damage) for one in image["datasets"]
+            Guarded(
+                _array(group, one["path"]),
+                on_damage=on_damage,
+                fill_counts="image-label" in described,
+            )
+            for one in image["datasets"]
         )
         outer = image.get("coordinateTransformations", [])
         placed = [
@@ -151,11 +159,12 @@ def _multiscale(path: Path, group: zarr.Group, on_damage: Literal["raise", "blan
             for one in image["datasets"]
         ]
         scale, translate = zip(*placed, strict=True)
+        scale, translate, note = _sound(axes, scale, translate, [one.shape for one in levels])
     except Exception as error:  # anything may stand in a file
         said = error if isinstance(error, ValueError) else repr(error)
         raise ValueError(f"The OME-Zarr metadata of {path} cannot be used: {said}") from error
     labels = "image-label" in described and levels[0].dtype.kind in "iu"
-    return StoredImage(levels, axes, scale, translate, units, labels)
+    return StoredImage(levels, axes, scale, translate, units, labels, (note,) if note else ())
 
 
 def _axes(image: dict[str, Any], version: str | None) -> tuple[str, tuple[str | None, ...]]:
@@ -203,10 +212,48 @@ def _scale_and_translation(
         if len(step[kind]) != ndim:
             raise ValueError(f"a transformation has {len(step[kind])} entries, not {ndim}")
         if kind == "scale":
-            scale, translation = scale * step[kind], translation * step[kind]
+            with np.errstate(invalid="ignore"):  # a step may be none, which is said later
+                scale, translation = scale * step[kind], translation * step[kind]
         else:
             translation = translation + step[kind]
     return tuple(scale.tolist()), tuple(translation.tolist())
+
+
+Steps = tuple[tuple[float, ...], ...]
+
+
+def _sound(
+    axes: str, scale: Steps, translate: Steps, shapes: list[tuple[int, ...]]
+) -> tuple[Steps, Steps, str]:
+    """Take 1 for steps that are none, and for places that are none 0, and say so."""
+    first = scale[0]
+    wrong = [
+        axis for axis, *steps in zip(axes, *scale, strict=True) if not all(map(is_step, steps))
+    ]
+    if not wrong:
+        places = tuple(tuple(t if math.isfinite(t) else 0.0 for t in one) for one in translate)
+        return scale, places, ""
+    mended = tuple(
+        tuple(
+            whole / n if axis in wrong else step
+            for axis, step, whole, n in zip(axes, own, shapes[0], shape, strict=True)
+        )
+        for own, shape in zip(scale, shapes, strict=True)
+    )
+    places = tuple(
+        tuple(
+            0.0 if axis in wrong or not math.isfinite(t) else t
+            for axis, t in zip(axes, one, strict=True)
+        )
+        for one in translate
+    )
+    told = ", ".join(f"{first[axes.index(axis)]:g} along {axis}" for axis in wrong)
+    return mended, places, f"The file gives steps that are none ({told}): 1 is taken there."
+
+
+def is_step(size: float) -> bool:
+    """Tell whether a number can be the size of a pixel, or the time between frames."""
+    return math.isfinite(size) and size > 0
 
 
 def _check_levels(image: StoredImage) -> None:

@@ -9,9 +9,10 @@ import napari
 import numpy as np
 import pint
 from napari.layers import Image, Labels
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog
 
+from napari_mmtseg.image_files import notes_of_store
 from napari_mmtseg.stores import StoredImage, name_of, open_image
 
 _PROBE_PX = 1024
@@ -24,6 +25,8 @@ def ask_and_open() -> None:
     if path and viewer is not None:
         try:
             viewer.add_layer(layer_of(path))
+            for note in notes_of_store(open_image(path)):
+                show_info(note)
         except (OSError, ValueError) as error:
             show_error(str(error))
 

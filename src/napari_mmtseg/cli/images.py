@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import warnings
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from napari_mmtseg.cli.progress import Progress
 from napari_mmtseg.engine import Step
 from napari_mmtseg.folders.records import digest_of
 from napari_mmtseg.folders.running import digest_of as digest_of_model
-from napari_mmtseg.image_files import ImageFile, open_image
+from napari_mmtseg.image_files import ImageFile, Spot, open_image
 from napari_mmtseg.label_files import store_steps, write_tiff
 from napari_mmtseg.labelling import Segmentation
 from napari_mmtseg.labels.measuring import measure
@@ -64,6 +65,8 @@ def segment(parsed: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     if parsed.table is not None:
         table = measure(labels, pixels, axes=file.axes, spacing=file.pixel_size)
         write_table(parsed.table, table, overwrite=parsed.overwrite)
+        for note in table.notes:
+            progress.tell(f"note: {note}")
         outcome |= {"table": str(parsed.table), "text": f"{outcome['text']} {parsed.table}"}
     return outcome
 
@@ -119,16 +122,15 @@ def demo(parsed: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """Find the nuclei of a generated stack, and score them."""
     check_output(parsed.out / "nuclei.tif", overwrite=parsed.overwrite, folder=False)
     image, truth = nuclei_stack()
-    spacing = {"Z": 0.8, "Y": 0.25, "X": 0.25}
-    run = segment_steps(
-        image, MMT.preset("nuclei"), axes="ZYX", spacing=tuple(spacing.values()), uncertain=False
-    )
+    spacing = (0.8, 0.25, 0.25)
+    run = segment_steps(image, MMT.preset("nuclei"), axes="ZYX", spacing=spacing, uncertain=False)
     labels = drive(run, progress).labels()
     f1 = object_scores(labels, truth)[0.5].f1
     parsed.out.mkdir(parents=True, exist_ok=True)
     for name, one in (("nuclei", image), ("truth", truth), ("labels", labels)):
         path = parsed.out / f"{name}.tif"
-        write_tiff(path, one, "ZYX", spacing, overwrite=parsed.overwrite)
+        world = {axis: Spot(size, "µm") for axis, size in zip("ZYX", spacing, strict=True)}
+        write_tiff(path, one, "ZYX", world, overwrite=parsed.overwrite)
     count, right = int(labels.max()), int(truth.max())
     text = (
         f"{count} nuclei found of {right}, F1 {f1:.2f} at IoU 0.5; the stack, its truth "
@@ -154,8 +156,11 @@ def show_step(step: Step, progress: Progress) -> None:
 
 
 def opened(path: Path, parsed: argparse.Namespace) -> ImageFile:
-    """Look at an image with the axes and the spacing that the command names."""
-    return open_image(path, axes=parsed.axes, spacing=parsed.spacing)
+    """Look at an image with the axes and the spacing that the command names; tell its notes."""
+    found = open_image(path, axes=parsed.axes, spacing=parsed.spacing)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
+    return found
 
 
 def check_output(
@@ -221,14 +226,14 @@ def _written(
             parsed.out,
             labels,
             axes,
-            file.pixel_um,
+            file.world,
             fingerprint=mark,
             overwrite=parsed.overwrite,
             client=client,
         ):
             progress.show("Writing", step.done, step.total)
     else:
-        write_tiff(parsed.out, labels, axes, file.pixel_um, overwrite=parsed.overwrite)
+        write_tiff(parsed.out, labels, axes, file.world, overwrite=parsed.overwrite)
     if not is_lazy(labels):
         outcome["n_labels"] = int(np.count_nonzero(np.unique(labels)))
     if parsed.uncertainty is not None:
@@ -236,7 +241,7 @@ def _written(
             parsed.uncertainty,
             np.asarray(found.uncertainty),
             axes,
-            file.pixel_um,
+            file.world,
             overwrite=parsed.overwrite,
         )
         outcome["uncertainty"] = str(parsed.uncertainty)

@@ -13,6 +13,8 @@ from napari_mmtseg.methods.refining import PRESET_OF
 from napari_mmtseg.settings import Method, Setting
 
 PROGRAM = "napari-mmtseg"
+_RENAMED = {"output": "kind"}
+"""Settings whose option has another name: to most people an output is a file."""
 _ABOUT = "Segment microscopy images and stacks without labels and without pretrained weights."
 _END = """\
 exit codes: 0 all is done, 1 something failed, 2 the command was not understood
@@ -181,7 +183,7 @@ def _method_options(
         default=preset,
         metavar="NAME",
         help=f"settings to begin with, of {method.title}: {presets}; by default "
-        + (preset or "those that suit --output"),
+        + (preset or "those that suit --kind"),
     )
     title = f"settings of {method.title} (the others: {PROGRAM} methods {method.__name__})"
     group = command.add_argument_group(title)
@@ -201,16 +203,20 @@ def add_setting(group: Any, one: Setting) -> None:
     options: dict[str, Any] = {"dest": f"set:{one.name}", "default": argparse.SUPPRESS}
     options["help"] = help_of(one).replace("%", "%%") if one.group == "basic" else argparse.SUPPRESS
     flag = flag_of(one)
+    if one.name in _RENAMED:  # what it was called before, for scripts that are there
+        named: list[str] = [flag, f"--{one.name}"]
+    else:
+        named = [flag]
     if one.type is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
         return
     metavar = "|".join(one.choices) or (one.unit.upper() if one.unit.isalpha() else "N")
-    group.add_argument(flag, type=_Checked(one), metavar=metavar, **options)
+    group.add_argument(*named, type=_Checked(one), metavar=metavar, **options)
 
 
 def flag_of(one: Setting) -> str:
     """Return the option of a setting: ``--n-labels`` of ``n_labels``."""
-    return f"--{one.name.replace('_', '-')}"
+    return f"--{_RENAMED.get(one.name, one.name).replace('_', '-')}"
 
 
 def help_of(one: Setting) -> str:
@@ -238,7 +244,10 @@ class _Checked:
         try:
             return self._one.check(value)
         except (ValueError, TypeError) as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+            cure = ""
+            if self._one.name == "output" and Path(text).suffix:
+                cure = f"; where the labels go is named by -o {text}"
+            raise argparse.ArgumentTypeError(f"{error}{cure}") from None
 
 
 def _guides(command: argparse.ArgumentParser) -> None:

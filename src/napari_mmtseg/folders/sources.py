@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_mmtseg.image_files import ZARR, is_image
+from napari_mmtseg.image_files import ZARR, is_image, ome_set
+from napari_mmtseg.stores import is_store
 
 SUFFIX = "_labels"
 
@@ -66,7 +68,28 @@ def find(patterns: Iterable[str | os.PathLike[str]], output: Path | None) -> lis
             stem = path.name.removesuffix(path.suffix)
             stem = stem[:-4] if stem.lower().endswith(".ome") else stem
             found.setdefault(path, Source(path, below.as_posix(), folder / stem))
-    return _without_clashes(sorted(found.values(), key=lambda one: (one.name, one.path)))
+    ordered = sorted(found.values(), key=lambda one: (_in_number_order(one.name), one.path))
+    return _without_clashes(_without_partners(ordered))
+
+
+def _in_number_order(name: str) -> tuple[tuple[str, int, str], ...]:
+    """Return what sorts t2 before t10."""
+    parts = re.findall(r"(\d+)|(\D+)", name)
+    return tuple(
+        ("", int(digits), "") if digits else (text.casefold(), 0, text) for digits, text in parts
+    )
+
+
+def _without_partners(sources: list[Source]) -> list[Source]:
+    """Keep one file of each OME-TIFF that lies in several: any of them is the whole image."""
+    kept, done = [], set()
+    for one in sources:
+        if one.path in done:
+            continue
+        kept.append(one)
+        if one.path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+            done |= {one.path.parent / name for name in ome_set(one.path)}
+    return kept
 
 
 def root_of(patterns: Sequence[str | os.PathLike[str]]) -> Path:
@@ -76,16 +99,25 @@ def root_of(patterns: Sequence[str | os.PathLike[str]]) -> Path:
 
 def _root(pattern: str) -> Path:
     path = Path(pattern)
-    if path.is_dir() and path.suffix.lower() != ZARR:
+    if path.is_dir() and not _is_image(path):
         return path
     if not path.exists() and glob.has_magic(pattern):
-        plain = []
-        for part in path.parts[:-1]:
-            if glob.has_magic(part):
-                break
-            plain.append(part)
-        return Path(*plain)
+        return _begun(path)
     return path.parent
+
+
+def _begun(path: Path) -> Path:
+    """Return the folder that a pattern begins with: as far as there is one of that very name."""
+    root = Path(path.anchor)
+    for part in path.parts[len(root.parts) : -1]:
+        if glob.has_magic(part) and not (root / part).exists():
+            break
+        root = root / part
+    return root
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() == ZARR or is_store(path)
 
 
 def _matching(pattern: str) -> list[tuple[Path, Path]]:
@@ -96,7 +128,9 @@ def _matching(pattern: str) -> list[tuple[Path, Path]]:
     elif path.exists():
         return [(path, root)]
     elif glob.has_magic(pattern):
-        named = [Path(one) for one in glob.glob(pattern, recursive=True)]
+        root = _begun(path)  # which may have brackets in its name
+        rest = str(path.relative_to(root))
+        named = [root / one for one in glob.glob(rest, root_dir=root, recursive=True)]
     else:
         raise FileNotFoundError(f"There is no {pattern}: check the name")
     images = [one for one in named if _may_be_image(one, root)]

@@ -170,7 +170,7 @@ def _do(task: Task, model: Model | None, start: float, said: list[Any]) -> dict[
         row |= _medians(wanted)
     axes = "".join(axis for axis in file.axes if axis not in "CS")
     store = result.suffix != ".tif"
-    content = b"" if store else tiff_of(labels, axes, file.pixel_um)
+    content = b"" if store else tiff_of(labels, axes, file.world)
     replace = found.what == "replace"
     row["seconds"] = round(time.perf_counter() - start, 3)
     notes = [*file.notes, *_other_size(file, manner), *(str(one.message) for one in said)]
@@ -187,9 +187,7 @@ def _do(task: Task, model: Model | None, start: float, said: list[Any]) -> dict[
     records.write(source, record)
     if store:
         mark = records.digest_of(repr((before["sha256"], sorted(manner.made_with.items()))))
-        for _ in store_steps(
-            result, labels, axes, file.pixel_um, fingerprint=mark, overwrite=replace
-        ):
+        for _ in store_steps(result, labels, axes, file.world, fingerprint=mark, overwrite=replace):
             pass
     else:
         write_whole(result, [content], overwrite=replace)

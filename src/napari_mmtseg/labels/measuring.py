@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from skimage.measure import regionprops_table
 
 from napari_mmtseg import memory
-from napari_mmtseg.arrays import Frames
+from napari_mmtseg.arrays import Frames, whole_numbers
 from napari_mmtseg.labels.hulls import LARGEST_BOX, hull_share
 from napari_mmtseg.labels.numbering import check_numbers, coded
 from napari_mmtseg.labels.tables import Table
@@ -108,11 +108,13 @@ def measure_steps(
     by_plane: bool | None = None,
 ) -> Generator[Measured, bool | None, Table]:
     """Measure step by step, see `measure`; sending True ends it with the frames that are done."""
+    if hasattr(labels, "dtype"):
+        labels = whole_numbers(labels)
     frames = Frames(labels if image is None else image, axes, volumes=True)
     if image is None and frames.dtype.kind == "f":
         raise TypeError(
-            f"The labels must hold whole numbers, got dtype {frames.dtype}: convert them with "
-            "labels.astype('int32')"
+            f"The labels must hold whole numbers, got dtype {frames.dtype} with fractions, or "
+            "values that are not finite: choose an image of labels"
         )
     if image is None and set(frames.axes) & {"C", "S"}:
         raise ValueError(
