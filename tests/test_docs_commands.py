@@ -49,7 +49,7 @@ def place(tmp_path, monkeypatch, spots):
 
 @pytest.mark.filterwarnings("ignore")  # of dask's sockets, at their end
 def test_the_commands_and_the_scripts_do_what_the_pages_say(place, capsys):
-    told = commands("command_line.md") + commands("folders.md")
+    told = commands("command_line.md") + commands("measuring.md") + commands("folders.md")
     assert len(told) >= 12
     for command in told:
         assert command[0] == "napari-mmtseg"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from napari_mmtseg.methods import Taught as Taught
     from napari_mmtseg.model import Model as Model
     from napari_mmtseg.model import load as load
+    from napari_mmtseg.outline_files import OutlineLabels as OutlineLabels
+    from napari_mmtseg.outline_files import read_outlines as read_outlines
+    from napari_mmtseg.outline_files import write_outlines as write_outlines
     from napari_mmtseg.segmentation import segment as segment
     from napari_mmtseg.segmentation import train as train
 
@@ -29,14 +32,17 @@ _HOME_OF = {
     "Groups": "grouping",
     "Model": "model",
     "ObjectIIC": "methods",
+    "OutlineLabels": "outline_files",
     "Table": "labels.tables",
     "Taught": "methods",
     "__version__": "_version",
     "group_objects": "grouping",
     "load": "model",
     "measure": "labels.measuring",
+    "read_outlines": "outline_files",
     "segment": "segmentation",
     "train": "segmentation",
+    "write_outlines": "outline_files",
     "write_table": "labels.tables",
 } | dict.fromkeys(METHODS, "methods")
 

@@ -10,7 +10,7 @@ import time
 import warnings
 from typing import Any
 
-from napari_mmtseg.cli import folder, images, tables
+from napari_mmtseg.cli import folder, images, outlines, tables
 from napari_mmtseg.cli.parser import PROGRAM
 from napari_mmtseg.cli.progress import Progress
 from napari_mmtseg.words import words_for
@@ -22,6 +22,8 @@ _COMMANDS = {
     "predict": images.predict,
     "demo": images.demo,
     "measure": tables.measure,
+    "outlines": outlines.outlines,
+    "labels": outlines.labels,
     "compare": tables.compare,
 }
 

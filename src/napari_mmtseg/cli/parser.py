@@ -64,6 +64,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         _train,
         _predict,
         _measure,
+        _outlines,
+        _labels,
         _batch,
         _compare,
         _methods,
@@ -335,6 +337,34 @@ def _measure(commands: Any, method: type[Method]) -> None:
     made.add_argument(
         "--by-plane", action=argparse.BooleanOptionalAction, help="take each plane for itself"
     )
+    _image_options(made)
+
+
+def _outlines(commands: Any, method: type[Method]) -> None:
+    made = _command(
+        commands,
+        "outlines",
+        "write the outlines of labels, for Fiji or QuPath",
+        "Outlines run along the edges of pixels; each has the id of its object as its name.",
+    )
+    made.add_argument("labels", type=Path, metavar="LABELS", help="whole numbers, 0 is background")
+    _output(made, "where the outlines go: .zip (ImageJ ROIs) or .geojson (QuPath)")
+    _image_options(made)
+
+
+def _labels(commands: Any, method: type[Method]) -> None:
+    made = _command(
+        commands,
+        "labels",
+        "make labels of outlines that were drawn in Fiji or QuPath",
+        "Pixels whose centres lie inside an outline have its name, if that is a whole number.",
+    )
+    made.add_argument("outlines", type=Path, metavar="OUTLINES", help=".roi, .zip or .geojson")
+    help = "the image that they were drawn on: it tells the size and the axes"
+    made.add_argument("--image", type=Path, required=True, metavar="IMAGE", help=help)
+    help = "what a pixel measures in the outlines' own units; by default they count pixels"
+    made.add_argument("--pixel-size", type=_length, default=1.0, metavar="SIZE", help=help)
+    _output(made, "where the labels go: .tif (OME-TIFF)")
     _image_options(made)
 
 
