@@ -30,7 +30,7 @@ def labels(parsed: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         *((a, n) for a, n in zip(file.axes, file.shape, strict=True) if a not in "CS"), strict=True
     )
     found = read_outlines(parsed.outlines, shape, axes="".join(axes), pixel_size=parsed.pixel_size)
-    write_tiff(parsed.out, found.labels, "".join(axes), file.pixel_um, overwrite=parsed.overwrite)
+    write_tiff(parsed.out, found.labels, "".join(axes), file.world, overwrite=parsed.overwrite)
     for note in found.notes:
         progress.tell(f"note: {note}")
     count = int(np.count_nonzero(np.unique(found.labels)))
