@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image
+from numpy.typing import NDArray
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.channel_axis import pixel_of, taken_in
@@ -139,15 +140,30 @@ def summary(shown: Shown, origin: Origin, seconds: float) -> str:
             f"{took} no object was found. Press 'Wrong thing?' and click on one, or look for "
             "areas or classes."
         )
-    n = 3 if "Z" in origin.axes else 2
+    n = 3 if _is_deep(shown.labels, origin.axes) else 2
     voxel = float(np.prod(relative(origin.spacing)[-n:]))
-    median = float(np.median(diameter_of(sizes * voxel, n)))
+    median = float(np.median(diameter_of(_sizes(shown.labels, origin.axes, sizes) * voxel, n)))
     text = f"{took} {len(sizes)} object{'s' * (len(sizes) > 1)}, median diameter {median:.3g} px"
     if origin.pixel is not None:
         width, unit = origin.pixel
         text += f" ({median * width:.3g} {unit})"
     share = float(sizes.max()) / shown.labels.size
     return " ".join(filter(None, (f"{text}.", _odd(share), _depth(n, origin.spacing))))
+
+
+def _is_deep(labels: Any, axes: str) -> bool:
+    own = axes.replace("C", "").replace("S", "")
+    return "Z" in own and labels.shape[own.index("Z")] > 1
+
+
+def _sizes(labels: Any, axes: str, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pixels of each object in each frame: a linked one has its number in several."""
+    own = axes.replace("C", "").replace("S", "")
+    if "T" not in own or not isinstance(labels, np.ndarray):
+        return sizes
+    frames = np.moveaxis(labels, own.index("T"), 0)
+    each = np.concatenate([np.bincount(frame[frame > 0].ravel()) for frame in frames])
+    return each[each > 0]
 
 
 def _odd(share: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -19,18 +20,21 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mmtseg import memory
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.cut_line import CutLine, object_under
 from napari_mmtseg._napari.objects_picker import ObjectsPicker
 from napari_mmtseg._napari.pointing import clicked_value, forget, listen
 from napari_mmtseg._napari.sifting import Sifting
 from napari_mmtseg._napari.size_sliders import SizeSliders
+from napari_mmtseg._napari.words import words_for
 from napari_mmtseg.labels.correcting import Change, delete, join, split
 from napari_mmtseg.labels.numbering import free_numbers
 
 if TYPE_CHECKING:
     import napari
 
+_PLACED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _HINTS = {
     "split": "Drag a line across an object, from outside to outside.",
     "join": "Click the object whose number is to stay, then those that belong to it.",
@@ -59,6 +63,10 @@ class CorrectWidget(QWidget):
         self.undo_button = QPushButton("Undo")
         self.undo_button.setToolTip("Take back the last step, as Ctrl+Z does in the view.")
         self.redo_button = QPushButton("Redo")
+        self.copy_button = QPushButton("Correct a copy")
+        self.copy_button.setToolTip(
+            "Loads the labels into a new layer, which can be written to; these stay as they are."
+        )
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.sliders = SizeSliders()
@@ -72,7 +80,7 @@ class CorrectWidget(QWidget):
         column = QVBoxLayout(self)
         column.addWidget(self.picker)
         column.addLayout(buttons)
-        for part in (self.status, sizes):
+        for part in (self.copy_button, self.status, sizes):
             column.addWidget(part)
         column.addStretch(1)
         self.setMinimumWidth(380)
@@ -82,6 +90,7 @@ class CorrectWidget(QWidget):
         self.new_button.clicked.connect(self.start_new)
         self.undo_button.clicked.connect(self.undo)
         self.redo_button.clicked.connect(self.redo)
+        self.copy_button.clicked.connect(self.correct_copy)
         self.sifting.said.connect(self.status.setText)
         self.picker.changed.connect(self._take_layer)
         self.destroyed.connect(self._links.close)
@@ -93,16 +102,35 @@ class CorrectWidget(QWidget):
         if problem:
             return problem
         layer = self.picker.layer
+        if self._is_fixed(layer):
+            return f"{layer.name} cannot be written to: press Correct a copy."
+        return ""
+
+    def correct_copy(self) -> None:
+        """Add a copy of the layer chosen that is in memory, and turn to it."""
+        layer = self.picker.layer
+        if layer is None:
+            return
+        data = napari_layers.data_of(layer)
+        try:
+            size = math.prod(data.shape) * data.dtype.itemsize
+            memory.require(2 * size, f"A copy of {layer.name}")
+            copied = np.array(data)
+        except MemoryError as error:
+            self.status.setText(words_for(error))
+            return
+        placed = {name: getattr(layer, name) for name in _PLACED}
+        copy = self.viewer.add_labels(copied, name=f"{layer.name} corrected", **placed)
+        layer.visible = False
+        self.picker.labels.choose(copy)
+
+    @staticmethod
+    def _is_fixed(layer: Any) -> bool:
+        """Tell whether a layer's labels cannot be changed where they are."""
         data = napari_layers.data_of(layer)
         if layer.multiscale or not isinstance(data, np.ndarray):
-            finest = "layer.data[0]" if layer.multiscale else "layer.data"
-            return (
-                f"{layer.name} is not in memory, so it cannot be corrected: load it, "
-                f"viewer.add_labels(numpy.asarray({finest}), scale=layer.scale, units=layer.units)."
-            )
-        if not data.flags.writeable:
-            return f"{layer.name} may not be written to: copy it, layer.data = layer.data.copy()."
-        return ""
+            return True
+        return not data.flags.writeable
 
     def use(self, tool: str | None) -> None:
         """Take a tool in hand ("split", "join", "delete"), or none."""
@@ -276,6 +304,8 @@ class CorrectWidget(QWidget):
             self.status.setText(problem)
         for button in (*self.tools.values(), self.new_button, self.undo_button, self.redo_button):
             button.setEnabled(not problem)
+        fixed = not self.picker.problem() and self._is_fixed(self.picker.layer)
+        self.copy_button.setVisible(fixed)
         self._layer = layer
         self.sifting.follow(layer, self.picker)
 

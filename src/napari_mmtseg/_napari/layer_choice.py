@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.channel_axis import narrowed
+from napari_mmtseg._napari.placing import laid_over
 from napari_mmtseg._napari.regions import Part, mask_of
 from napari_mmtseg._napari.sources import Source, take
 
@@ -81,6 +82,11 @@ class LayerChoice(QComboBox):
             return None
         if isinstance(layer, Shapes):
             return take(mask_of(layer, image, axes), layer.name)
+        return take(self.pixels(image, axes), layer.name)
+
+    def pixels(self, image: Any = None, axes: str = "") -> Any:
+        """Return the labels of the Labels layer chosen as they lie on an image; see `take`."""
+        layer = self.layer
         labels = narrowed(napari_layers.data_of(layer), axes)
         if isinstance(image, Part):
             region = image.label_region(axes)
@@ -89,8 +95,9 @@ class LayerChoice(QComboBox):
                     f"{layer.name} has {labels.ndim} axes and the labels of {image.name} have "
                     f"{len(region)}: choose a layer that was painted over that image"
                 )
-            labels = labels[region]
-        return take(labels, layer.name)
+            whole = laid_over(labels, layer, image.whole, axes)
+            return whole[region]
+        return labels if image is None else laid_over(labels, layer, image, axes)
 
     def record(self, axes: str) -> dict[str, Any]:
         """Record the layer chosen for `script.as_python`, as it goes with an image of some axes."""

@@ -19,7 +19,7 @@ from napari_mmtseg._napari.colouring import DOUBT, highest
 from napari_mmtseg._napari.lazy_labels import Labelled
 from napari_mmtseg._napari.messages import Shown, View
 from napari_mmtseg._napari.numbers import counted
-from napari_mmtseg._napari.placing import lies_on
+from napari_mmtseg._napari.placing import lies_on, sound
 from napari_mmtseg._napari.placing import placement as placement
 from napari_mmtseg._napari.recording import METADATA_KEY as METADATA_KEY
 from napari_mmtseg._napari.sources import Source
@@ -213,7 +213,7 @@ def pixel_size(layer: Image | Labels, axes: str, within: str) -> tuple[float, ..
     at = [axes.index(axis) for axis in within]
     units = [layer.units[i] for i in at]
     sizes = tuple(
-        abs(float(layer.scale[i])) * _factor(unit, units[-1])
+        abs(float(sound(layer.scale)[i])) * _factor(unit, units[-1])
         for i, unit in zip(at, units, strict=True)
     )
     told = any(str(unit) not in UNITLESS for unit in units) or set(sizes) != {1.0}

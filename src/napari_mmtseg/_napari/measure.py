@@ -118,6 +118,7 @@ class MeasureWidget(QWidget):
         self.csv_button.clicked.connect(lambda: self._ask_and_save("CSV", ".csv"))
         self.parquet_button.clicked.connect(lambda: self._ask_and_save("Parquet", ".parquet"))
         self.viewer.layers.events.removed.connect(self._note_removal)
+        self.viewer.dims.events.current_step.connect(self._see_frame)
         self.destroyed.connect(self._links.close)
         self._refresh()
 
@@ -212,7 +213,7 @@ class MeasureWidget(QWidget):
         self._let_go()
         self.measured, self._run = table, run
         layer = run.layer
-        layer.features = with_measures(layer.features, table)
+        self._tell_of_view()
         self.table.show_table(table)
         self.status.setText(summary(table, layer.name))
         for event, react in (
@@ -278,6 +279,38 @@ class MeasureWidget(QWidget):
                     off = np.abs(table[name][rows] - here[run.axes.index(axis)])
                     rows = rows[off == off.min()]
         self.table.choose(int(rows[0]) if len(rows) else None)
+
+    def _see_frame(self) -> None:
+        """Turn to what is in view where an object has its number in several frames or planes."""
+        if self._repeats():
+            self._tell_of_view()
+            self._follow()
+
+    def _repeats(self) -> bool:
+        table = self.measured
+        return (
+            self._run is not None
+            and table is not None
+            and len(np.unique(table["label"])) < table.n_rows
+        )
+
+    def _tell_of_view(self) -> None:
+        """Give the layer the measures of its objects, of each those where it is in view."""
+        run, table = self._run, self.measured
+        if run is None or table is None:
+            return
+        shown = table
+        if self._repeats():
+            here = run.layer.world_to_data(self.viewer.dims.point)
+            far = np.zeros(table.n_rows)
+            for axis, name in (("T", "frame"), ("Z", "plane")):
+                if name in table:
+                    far += np.abs(table[name] - here[run.axes.index(axis)])
+            order = np.lexsort((far, table["label"]))
+            first = np.unique(table["label"][order], return_index=True)[1]
+            rows = order[first]
+            shown = Table({name: column[rows] for name, column in table.items()}, table.units)
+        run.layer.features = with_measures(run.layer.features, shown)
 
     def _note_change(self) -> None:
         if _STALE not in self.status.text():

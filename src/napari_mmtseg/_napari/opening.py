@@ -7,11 +7,11 @@ from typing import Any
 
 import napari
 import numpy as np
-import pint
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog
 
+from napari_mmtseg._napari.file_axes import unit_of
 from napari_mmtseg.image_files import notes_of_store
 from napari_mmtseg.stores import StoredImage, name_of, open_image
 
@@ -56,7 +56,7 @@ def layer_of(path: str | Path) -> Image | Labels:
         "multiscale": several,
         "scale": image.scale[0],
         "translate": image.translate[0],
-        "units": [_unit(one) for one in image.units],
+        "units": [unit_of(one) for one in image.units],
     }
     if image.axes is not None:
         placed["axis_labels"] = tuple(image.axes.lower())
@@ -78,11 +78,3 @@ def _limits(image: StoredImage) -> tuple[float, float]:
     seen = level[middle]
     low, high = float(np.nanmin(seen)), float(np.nanmax(seen))
     return (low, high) if low < high else (low, low + 1)
-
-
-def _unit(name: str | None) -> str:
-    """Return the unit of an axis as napari takes it: a pixel where it is none that it knows."""
-    try:
-        return str(pint.Unit(name or "pixel"))
-    except (ValueError, AttributeError):  # what pint raises for a word that is no unit
-        return "pixel"

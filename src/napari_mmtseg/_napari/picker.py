@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
 
 from napari_mmtseg._napari import layers as napari_layers
+from napari_mmtseg._napari.file_axes import FROM_FILE, take_from_file
 from napari_mmtseg._napari.form import label_of, rows_of
 from napari_mmtseg._napari.layer_choice import LayerChoice
 from napari_mmtseg._napari.regions import EVERYTHING, IN_VIEW, PLANE, part_of
@@ -51,6 +52,9 @@ class ImagePicker(QWidget):
         )
         self._rows.addRow(label_of("Run on", self.part.toolTip()), self.part)
         self.part.currentIndexChanged.connect(lambda: self.changed.emit())
+        for layer in viewer.layers:
+            if self._is_offered(layer):
+                take_from_file(layer)
         self._named: list[Image] = []
         self._by_hand = False
         self.images.itemChanged.connect(self._tick_by_hand)
@@ -117,6 +121,9 @@ class ImagePicker(QWidget):
     def assumed(self) -> str:
         """Say which axes were taken for what without anybody having said so."""
         axes = self.chosen_axes()
+        chosen = self.chosen()
+        if chosen and (told := chosen[0].metadata.get(FROM_FILE)):
+            return str(told)
         if self._axes_by_hand or self.axes.count() < 2:
             return ""
         sizes = napari_layers.data_of(self.chosen()[0]).shape
@@ -132,6 +139,7 @@ class ImagePicker(QWidget):
     def _take_new(self, event: Any) -> None:
         """Take an image that is opened, unless several are ticked to be channels."""
         if self._is_offered(event.value):
+            take_from_file(event.value)
             self._by_hand &= len(self.chosen()) > 1
         self._list(event)
 
@@ -165,6 +173,7 @@ class ImagePicker(QWidget):
             self.images.addItem(item)
             if layer not in self._named:
                 layer.events.name.connect(self._list)
+                layer.events.data.connect(self._list)
         self._named = layers
         self.images.blockSignals(False)
         self.images.setFixedHeight(min(4, max(1, len(layers))) * row + 2 * self.images.frameWidth())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+
+_BELOW_PX = 3
+"""Room for what hangs below the last line."""
 
 
 class Sentence(QWidget):
@@ -18,6 +21,7 @@ class Sentence(QWidget):
         super().__init__()
         self._label = QLabel(self)
         self._label.setWordWrap(True)
+        self._label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     def text(self) -> str:
@@ -31,7 +35,7 @@ class Sentence(QWidget):
 
     def heightForWidth(self, width: int) -> int:
         """Return how high all lines are, of so many pixels."""
-        return max(0, int(self._label.heightForWidth(width)))
+        return max(0, int(self._label.heightForWidth(width)) + _BELOW_PX)
 
     def sizeHint(self) -> QSize:
         """Ask for no more than is needed."""
@@ -44,4 +48,7 @@ class Sentence(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        self.setMinimumHeight(self.heightForWidth(self.width()))
+        height = self.heightForWidth(self.width())
+        self.setMinimumHeight(height)
+        # The layout comes to it later, or not at all where it has had the room before.
+        self._label.resize(self.width(), max(height, self.height()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 from scipy.ndimage import gaussian_filter
 
+from napari_mmtseg import memory
 from napari_mmtseg._napari import layers as napari_layers
 from napari_mmtseg._napari.lazy_labels import KnownPlanes
 from napari_mmtseg._napari.learning import Answer, Asked, Learning
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 _PAUSE_MS = 150
 """After a stroke, before it is learned from: another one may follow."""
 _BRUSH_PX = 4
+_BYTES_A_STROKE = 10
+"""What a pixel of the strokes takes, those taken to be learned from included."""
 _AROUND_PX = 8
 """What is unsure only here and there is not worth a stroke."""
 _ZOOM = 3.0
@@ -104,10 +108,18 @@ class TeachWidget(QWidget):
             self.status.setText(problem)
             return
         images, axes = self.picker.chosen(), self.picker.chosen_axes()
+        shape = napari_layers.shape_of(images, axes)
+        try:
+            memory.require(_BYTES_A_STROKE * math.prod(shape), "Strokes on the whole image")
+            blank = np.zeros(shape, np.uint8)
+        except MemoryError:
+            self.status.setText(
+                f"{images[0].name} is too large to paint on ({math.prod(shape):,} pixels): open a "
+                "part of it as an image, teach that, and apply the saved model to the whole."
+            )
+            return
         layer = self.viewer.add_labels(
-            np.zeros(napari_layers.shape_of(images, axes), np.uint8),
-            name="strokes",
-            **napari_layers.placement(images[0], axes),
+            blank, name="strokes", **napari_layers.placement(images[0], axes)
         )
         layer.brush_size, layer.selected_label, layer.mode = _BRUSH_PX, 1, "paint"
         self.strokes.choose(layer)
@@ -118,7 +130,12 @@ class TeachWidget(QWidget):
         layer = self.strokes.layer
         if layer is None or self.picker.problem():
             return
-        painted = np.array(layer.data)
+        try:
+            images, axes = self.picker.chosen(), self.picker.chosen_axes()
+            painted = np.array(self.strokes.pixels(images[0], axes))
+        except (ValueError, MemoryError) as error:
+            self.status.setText(f"{words_for(error)}.")
+            return
         if self.truth.isChecked():
             self._ask(painted != 0, None)
             return
