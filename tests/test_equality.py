@@ -77,6 +77,7 @@ def test_any_block_of_any_size_has_the_labels_of_the_whole(method, scene):
         assert_array_equal(model.label_of()[part], labels[region])
 
 
+@pytest.mark.filterwarnings("ignore:The image is unlike")  # a tile of noise, on purpose
 @every_method
 def test_a_pixel_depends_on_its_tile_and_halo_alone(method, scene):
     model = train(scene, method)

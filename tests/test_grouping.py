@@ -154,4 +154,4 @@ def test_objects_of_another_shape_or_type_are_refused(cells):
     with pytest.raises(ValueError, match="shape of the image"):
         group_objects(image, objects[:-1], QUICK)
     with pytest.raises(TypeError, match="whole numbers"):
-        group_objects(image, objects.astype(float), QUICK)
+        group_objects(image, objects + 0.5, QUICK)

@@ -344,7 +344,7 @@ BAD = {
     "too many axes": (GRAY, {"axes": "ZYX"}, ValueError, "name 3 axes, but the image has 2"),
     "5 colours": (np.stack([GRAY] * 5), {"axes": "SYX"}, ValueError, "length 3 or 4, got 5"),
     "all NaN": (GRAY * np.nan, {}, ValueError, "no finite pixel"),
-    "mask shape": (GRAY, {"mask": np.ones((3, 3))}, TypeError, "mask must hold whole numbers"),
+    "mask shape": (GRAY, {"mask": np.full((3, 3), 0.5)}, TypeError, "mask must hold whole numbers"),
     "mask size": (GRAY, {"mask": np.ones((3, 3), bool)}, ValueError, r"\(24, 32\), got \(3, 3\)"),
     "mask hides all": (GRAY, {"mask": np.zeros((24, 32), bool)}, ValueError, "hides every pixel"),
 }

@@ -124,7 +124,7 @@ def test_a_method_that_learns_no_model_takes_no_scribbles_and_says_so(scene):
             ValueError,
             r"scribbles must have the shape .*\(64, 96\), got \(63, 96\)",
         ),
-        (lambda s: s * 1.0, TypeError, "scribbles must hold whole numbers, got dtype float64"),
+        (lambda s: s + 0.5, TypeError, "scribbles must hold whole numbers, got dtype float64"),
         (lambda s: s * (s == DISC), ValueError, "at least two classes: paint a second one"),
         (lambda s: s * 0, ValueError, "at least two classes: paint a second one"),
         (lambda s: s.astype(int) - 1, ValueError, "a class from 1 to 2147483647, got -1"),

@@ -72,7 +72,7 @@ def test_mmt_finds_the_objects_of_a_film_with_an_empty_middle():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_film_of_noise_alone_has_no_objects_and_that_is_said(method):
     film = np.stack([drawn(np.zeros((128, 128), bool), seed) for seed in range(3)])
-    with pytest.warns(UserWarning, match="Nothing stands out"):
+    with pytest.warns(UserWarning, match="Nothing in the image stands out"):
         labels = segment(film, METHODS[method], axes="TYX")
     assert not labels.any()
 

@@ -175,14 +175,14 @@ def unlike_learned(model: Trained, clusters: NDArray[np.int16]) -> str:
     counts = np.bincount(clusters[clusters >= 0].ravel(), minlength=len(model.sizes))
     if not counts.sum():
         return ""
-    here, there = (
-        np.bincount(label_of, one, label_of.max() + 1) / one.sum() for one in (counts, model.sizes)
-    )
+    names, place = np.unique(label_of, return_inverse=True)  # a class may have any number
+    here, there = (np.bincount(place, one) / one.sum() for one in (counts, model.sizes))
     if np.abs(here - there).sum() / 2 < _UNLIKE:
         return ""
     most = int((here - there).argmax())
+    label = int(names[most])
     return (
-        f"The image is unlike what the model was trained on: label {most} covers "
+        f"The image is unlike what the model was trained on: label {label} covers "
         f"{here[most]:.0%} of it, and {there[most]:.0%} of that. Look at the result; if it is "
         "wrong, train on this image"
     )

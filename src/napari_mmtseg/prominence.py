@@ -280,7 +280,8 @@ def _regions(planes: Frames, block_px: int, most: int | None) -> Iterator[Region
 
 def _finite(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Return (C, Y, X) pixels whose missing ones have the median of their channel."""
-    values = pixels.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 does not reach counts as missing
+        values = pixels.astype(np.float32)
     if pixels.dtype.kind != "f" or np.isfinite(values).all():
         return values
     for channel in values:

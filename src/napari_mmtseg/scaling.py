@@ -145,6 +145,8 @@ class Scaling:
 
 def is_noise(parts: list[NDArray[Any]], scaling: Scaling) -> bool:
     """Tell whether a range, as `Scaling.fit` measures it, holds the ground's noise and no more."""
+    if max(np.abs(scaling.low).max(), np.abs(scaling.high).max()) > _HUGE:
+        return False
     for channel in range(len(scaling.low)):
         values = np.concatenate([part[channel].ravel()[::7] for part in parts]).astype(np.float64)
         values = values[np.isfinite(values)]
@@ -167,11 +169,12 @@ def _with_rare(
     with the ends of the range, of which noise would be left. Single pixels do not count: hot ones
     are no cells.
     """
-    before, ground, after = 4 * np.percentile(sample / 4, (16, 50, 84))
-    ends = {}
+    before, ground, after = (float(one) for one in 4 * np.percentile(sample / 4, (16, 50, 84)))
+    ends = {-1: low, 1: high}
+    if max(abs(low), abs(high)) > _HUGE:  # beyond what can be added up
+        return low, high
     for sign, end, spread in ((-1, low, ground - before), (1, high, after - ground)):
         reach = sign * (end - ground)
-        ends[sign] = end
         if reach > NOISE_ALONE * spread:
             continue
         rare = [_coherent(part, ground + sign * _RARE * reach, sign) for part in planes]

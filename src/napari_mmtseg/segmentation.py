@@ -256,7 +256,7 @@ def train_steps(
     if output_of(method) == "objects":
         sought = seek_objects(model, images, beside.mask, spacing, hurried=bool(sent))
         model = dataclasses.replace(model, **sought._asdict())
-        if not model.objects.any() and not sent and model.n_clusters > 1:
+        if not model.objects.any() and not sent and model.scaling.span.any():
             warnings.warn(NO_OBJECTS, stacklevel=3)
     return model
 
