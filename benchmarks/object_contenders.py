@@ -13,6 +13,7 @@ from scipy import ndimage
 from skimage.color import rgb2gray
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
+from skimage.morphology import local_minima
 from skimage.segmentation import watershed
 
 from benchmarks.contenders import Contender, canonical, parse
@@ -160,7 +161,8 @@ def _walled(way: str, gray: NDArray[np.float64], size: tuple[float, ...]) -> lis
                     target[:] = between_walls(frame, size)[0]
                 else:
                     across = [sigma / one for one in size]
-                    target[:] = watershed(ndimage.gaussian_filter(frame, across))
+                    smooth = ndimage.gaussian_filter(frame, across)
+                    target[:] = watershed(frame, ndimage.label(local_minima(smooth))[0])
                 target += last
                 last = int(target.max())
             found.append(cells.reshape(gray.shape))
