@@ -13,27 +13,34 @@ from scipy import ndimage
 from skimage.color import rgb2gray
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
+from skimage.morphology import local_minima
 from skimage.segmentation import watershed
 
 from benchmarks.contenders import Contender, canonical, parse
 from napari_mmtseg import segment
 from napari_mmtseg.labels.pieces import pieces
+from napari_mmtseg.labels.walls import between_walls
 from napari_mmtseg.methods import method_from_dict
 from napari_mmtseg.spacing import relative
 
 Labels = NDArray[np.int32]
 
 NUCLEI = "MMT:nuclei,n_labels=2,output=classes"
+_CLASSICAL = ("otsu", "smoothed", "minima", "minima3", "walls")
 OURS = ("MMT:nuclei,output=objects", "KMeans:nuclei,output=objects")
-DEFAULT = ("otsu", "smoothed", NUCLEI, f"{NUCLEI}+watershed", *OURS)
+DEFAULT = (*_CLASSICAL, NUCLEI, f"{NUCLEI}+watershed", *OURS)
 NAMES = {
     "otsu": "Otsu, connected pieces (side: oracle)",
     "smoothed": "smoothed Otsu, holes filled, watershed (side: oracle)",
+    "minima": "watershed from minima, smoothed by 1, 2, 3, 5 or 8 px (smoothing and side: oracle)",
+    "minima3": "watershed from minima, smoothed by 3 px (side: oracle)",
+    "walls": "cells between walls (side: oracle)",
     NUCLEI: "MMT:nuclei, pieces of a label (label: oracle)",
     f"{NUCLEI}+watershed": "the same, median 5, holes filled, watershed (label: oracle)",
 }
 """How the table calls them; “oracle”: which label the object is was decided by the truth."""
 
+MINIMA_PX = {"minima": (1.0, 2.0, 3.0, 5.0, 8.0), "minima3": (3.0,)}
 SMOOTHING_PX = 2.0
 MEDIAN_PX = 5
 PEAK_PX = 7
@@ -41,7 +48,7 @@ PEAK_PX = 7
 
 
 def contender(text: str) -> Contender:
-    """Read ``otsu``, ``smoothed`` or a method as in `benchmarks.contenders.parse`.
+    """Read ``otsu`` or another classical one, or a method as in `benchmarks.contenders.parse`.
 
     ``+watershed`` after a method's name cleans the pieces of its labels and splits them.
 
@@ -51,7 +58,7 @@ def contender(text: str) -> Contender:
         If there is no such method, preset, setting or value.
     """
     name = NAMES.get(text, text)
-    if text in ("otsu", "smoothed"):
+    if text in _CLASSICAL:
         return Contender(name, (canonical({"method": text}),))
     method, _, then = text.partition("+")
     if then not in ("", "watershed"):
@@ -78,6 +85,9 @@ def outcome(
             gray, way = ndimage.gaussian_filter(gray, across), _filled_and_split
         sides = _sides(gray)
         return sides[0].astype(np.int32), [_frames(side, axes, size, way) for side in sides]
+    if settings["method"] in _CLASSICAL:
+        between = _walled(settings["method"], _gray(image, axes), _size(axes, voxel))
+        return between[0], between
     labels = _labels(settings, image, axes, voxel)
     if settings.get("output") != "classes":
         return labels, [labels]
@@ -137,6 +147,26 @@ def _frames(mask: NDArray[np.bool_], axes: str, size: tuple[float, ...], way: An
 
 def _pieces(mask: NDArray[np.bool_], size: tuple[float, ...]) -> Labels:
     return np.asarray(ndimage.label(mask)[0], np.int32)
+
+
+def _walled(way: str, gray: NDArray[np.float64], size: tuple[float, ...]) -> list[Labels]:
+    """Return the cells between bright and between dark walls, for each smoothing of minima."""
+    found = []
+    for side in (gray, -gray):
+        for sigma in MINIMA_PX.get(way, (0.0,)):
+            frames = side.reshape(-1, *side.shape[-len(size) :])
+            last, cells = 0, np.zeros(frames.shape, np.int32)
+            for target, frame in zip(cells, frames, strict=True):
+                if way == "walls":
+                    target[:] = between_walls(frame, size)[0]
+                else:
+                    across = [sigma / one for one in size]
+                    smooth = ndimage.gaussian_filter(frame, across)
+                    target[:] = watershed(frame, ndimage.label(local_minima(smooth))[0])
+                target += last
+                last = int(target.max())
+            found.append(cells.reshape(gray.shape))
+    return found
 
 
 def _smoothed_and_split(mask: NDArray[np.bool_], size: tuple[float, ...]) -> Labels:

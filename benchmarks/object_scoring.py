@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks import summary
 from benchmarks.contenders import Contender
 from benchmarks.object_contenders import outcome, specks
-from benchmarks.object_sets import ObjectPicture
+from benchmarks.object_sets import ObjectPicture, objects_of
 from benchmarks.provenance import code_state
 from benchmarks.scoring import Column
 from benchmarks.store import Job, Result, Store
@@ -48,7 +48,8 @@ def run_one(job: Job, picture: ObjectPicture, folder: Path, effort: str) -> Resu
     seconds = time.perf_counter() - start
     found, best = {"specks_output": float(specks(output, axes))}, output
     if truths and candidates:
-        scored = [score(one, truths[0]) for one in candidates]
+        truth = objects_of(truths[0], job.dataset)
+        scored = [score(one, truth) for one in candidates]
         which = int(np.argmax([one[_F1] for one in scored]))
         best = candidates[which]
         found |= scored[which] | {"specks": float(specks(best, axes))}

@@ -102,7 +102,7 @@ def _tell(sets: Mapping[str, Dataset], args: argparse.Namespace) -> None:
         if name not in sets:
             print(f"Skipped, not among these images: {name}")
     told = ", ".join(f"{name} ({why})" for name, why in NOT_OBJECTS.items())
-    print(f"Not scored, since their truth is no nuclei: {told}")
+    print(f"Not scored, since their truth is no things to count: {told}")
     known = {*VOXELS, *dict(args.spacing)}
     for name, dataset in sets.items():
         deep = [one for one in dataset.pictures if getattr(one, "voxel", None)]

@@ -175,3 +175,31 @@ def test_what_cannot_be_used_is_told_in_one_line(data, tmp_path, capsys):
     assert "name their folder with --data" in capsys.readouterr().err
     assert objects.main(["--data", str(tmp_path / "no"), "--output", str(tmp_path / "o")]) == 2
     assert "There is no folder" in capsys.readouterr().err
+
+
+def test_cells_between_walls_are_scored_with_either_side_and_the_best_smoothing():
+    x = np.indices((60, 60))
+    truth = x[0] // 20 * 3 + x[1] // 20 + 1
+    away = np.min([abs(one % 20 - edge) for one in x for edge in (-0.5, 19.5)], axis=0)
+    walls = 100 * np.exp(-(away**2) / 8) + np.random.default_rng(0).normal(0, 4, away.shape)
+    for image in (walls, -walls):
+        assert best("walls", image, truth)["f1_50"] > 0.9
+        assert best("minima", image, truth)["f1_50"] > 0.9
+    _, found = object_contenders.outcome(contender("minima").variants[0], walls, "YX", None)
+    assert len(found) == 10
+
+
+def test_planes_of_a_series_share_no_number_of_a_cell():
+    frames = np.stack([discs((60, 60))[0]] * 2)
+    _, found = object_contenders.outcome(contender("minima3").variants[0], frames, "TYX", None)
+    assert not np.isin(found[0][0], found[0][1]).any()
+
+
+def test_large_pieces_between_membranes_are_the_objects():
+    truth = np.zeros((40, 40), np.uint8)
+    truth[:, 10] = truth[5, :10] = 1  # pieces of 50, 340 and 1160 pixels
+    assert_array_equal(object_sets.objects_of(truth, "dsb stained"), truth)
+    objects_there = object_sets.objects_of(truth, "isbi2012")
+    sizes = np.unique(objects_there, return_counts=True)[1]
+    assert sorted(sizes[1:]) == [340, 1160]
+    assert not objects_there[:5, :10].any()
