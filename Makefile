@@ -61,24 +61,24 @@ endif
 bench-engine: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	rm -rf bench-output/engine
-	$(BIN)/python -m benchmarks.engine $(if $(BOTH),--data $(DATA))
-	$(WINDOW) $(BIN)/python -m benchmarks.window
+	$(BIN)/python -m benchmarks.speed.engine $(if $(BOTH),--data $(DATA))
+	$(WINDOW) $(BIN)/python -m benchmarks.speed.window
 
 # One answer, exact blocks, any size: speed, memory and resuming up to a gigapixel (8 GB of disk).
 bench-scale: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	$(BIN)/python -m benchmarks.scale $(if $(BOTH),--data $(DATA))
-	$(WINDOW) $(BIN)/python -m benchmarks.window --lazy
+	$(BIN)/python -m benchmarks.speed.scale $(if $(BOTH),--data $(DATA))
+	$(WINDOW) $(BIN)/python -m benchmarks.speed.window --lazy
 
 # Objects in 2D and 3D, contenders in rows, set by set; it goes on where it was interrupted.
 bench-objects: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	$(BIN)/python -m benchmarks.objects $(if $(wildcard $(DATA)),--data $(DATA),--only speed)
+	$(BIN)/python -m benchmarks.quality.objects $(if $(wildcard $(DATA)),--data $(DATA),--only speed)
 
 # Folders, the command line and a cluster against their aims; figures under load are upper bounds.
 bench-folders: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	$(WINDOW) $(BIN)/python -m benchmarks.folders $(if $(wildcard $(DATA)/dsb2018),--data $(DATA))
+	$(WINDOW) $(BIN)/python -m benchmarks.speed.folders $(if $(wildcard $(DATA)/dsb2018),--data $(DATA))
 	$(BIN)/python -m benchmarks.plan
 
 $(READY): pyproject.toml constraints.txt | system

@@ -8,27 +8,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import (
-    contenders,
-    datasets,
-    figure,
-    modalities,
-    provenance,
-    report,
-    running,
-    stability,
-    steadiness,
-)
-from benchmarks.contenders import Contender
-from benchmarks.datasets import Dataset
-from benchmarks.store import Store
+from benchmarks.figures import figure, provenance, report
+from benchmarks.quality import contenders, datasets, method_runs, modalities, stability, steadiness
+from benchmarks.quality.contenders import Contender
+from benchmarks.quality.datasets import Dataset
+from benchmarks.quality.store import Store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, 1 where runs failed, 2 for input that cannot be used."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = _parser().parse_args(given)
-    return running.told(lambda: int(args.run(args, provenance.command(given))))
+    return method_runs.told(lambda: int(args.run(args, provenance.command(given))))
 
 
 def _table(args: argparse.Namespace, command: str) -> int:
@@ -36,11 +27,11 @@ def _table(args: argparse.Namespace, command: str) -> int:
     entrants = _entrants(args.methods or contenders.default_names(dataset.kind))
     store = Store(args.output)
     _forget(args, store)
-    wanted = running.jobs(dataset, entrants, args.seeds)
+    wanted = method_runs.jobs(dataset, entrants, args.seeds)
     if args.report_only:
         have = store.read()
         wanted = {job: picture for job, picture in wanted.items() if job in have}
-    results, failed = running.run(wanted, store, workers=args.workers, threads=args.threads)
+    results, failed = method_runs.run(wanted, store, workers=args.workers, threads=args.threads)
     page = report.write(store, dataset, entrants, args.seeds, results, failed, command)
     print(f"{(args.output / 'tables.md').read_text('utf-8')}\nReport: {page}")
     return 1 if failed else 0
@@ -51,8 +42,8 @@ def _stability(args: argparse.Namespace, command: str) -> int:
     entrants = _entrants(args.methods)
     store = Store(args.output)
     _forget(args, store)
-    wanted = running.jobs(dataset, entrants, args.seeds)
-    results, failed = running.run(wanted, store, workers=args.workers, threads=args.threads)
+    wanted = method_runs.jobs(dataset, entrants, args.seeds)
+    results, failed = method_runs.run(wanted, store, workers=args.workers, threads=args.threads)
     page = stability.write(store, dataset, entrants, args.seeds, results, failed, command)
     print(f"{page.read_text('utf-8')}\nReport: {page}")
     return 1 if failed else 0

@@ -9,7 +9,7 @@ import tifffile
 from qtpy.QtWidgets import QApplication
 
 from napari_mmtseg._napari.demo import open_widget, run, wait
-from napari_mmtseg.nuclei import nuclei_stack
+from napari_mmtseg.samples import nuclei_stack
 
 IMAGES = Path(__file__).parent.absolute() / "images"
 

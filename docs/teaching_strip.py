@@ -14,7 +14,7 @@ from skimage.segmentation import find_boundaries
 from napari_mmtseg import MMT, train
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.strokes import simulated
+from benchmarks.quality.strokes import simulated
 
 STRIP = Path(__file__).parent / "images" / "teaching.png"
 COUNTS = (0, 2, 4, 8)

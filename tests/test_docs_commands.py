@@ -11,11 +11,11 @@ import pytest
 import tifffile
 import zarr
 
-from benchmarks import plan
-from napari_mmtseg.cli import images, main
+from benchmarks.plan import __main__ as plan
+from napari_mmtseg.cli import image_commands, main
 from napari_mmtseg.cli.parser import parse
-from napari_mmtseg.image_files import open_image
-from napari_mmtseg.nuclei import nuclei_stack
+from napari_mmtseg.images.image_files import open_image
+from napari_mmtseg.samples import nuclei_stack
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -88,7 +88,7 @@ def test_a_plan_grows_with_the_data_and_shrinks_with_the_cores():
 
 def test_the_demo_needs_neither_data_nor_a_window(tmp_path, capsys, monkeypatch):
     small = partial(nuclei_stack, (8, 96, 96), n_nuclei=8)
-    monkeypatch.setattr(images, "nuclei_stack", small)
+    monkeypatch.setattr(image_commands, "nuclei_stack", small)
     assert main(["demo", "-o", str(tmp_path / "demo"), "--json"]) == 0
     assert '"f1": ' in capsys.readouterr().out
     assert open_image(tmp_path / "demo" / "labels.tif").spacing == (0.8, 0.25, 0.25)

@@ -7,10 +7,10 @@ import zarr
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg import load, segment, train
-from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import drain
-from napari_mmtseg.labeller import Labeller
+from napari_mmtseg.images.frames import Frames
 from napari_mmtseg.methods import METHODS
+from napari_mmtseg.prediction.labeller import Labeller
 from napari_mmtseg.segmentation import segment_steps
 
 SIDE = 32
@@ -37,7 +37,7 @@ every_refined_method = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    monkeypatch.setattr("napari_mmtseg.engine.voting._TILE_SIDE", {2: SIDE, 3: SIDE})
+    monkeypatch.setattr("napari_mmtseg.engine.voter_prediction._TILE_SIDE", {2: SIDE, 3: SIDE})
     monkeypatch.setattr("napari_mmtseg.engine.kmeans._TILE_SIDE", {2: SIDE, 3: SIDE})
 
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_mmtseg import engine
-from napari_mmtseg.arrays import Sample
+from napari_mmtseg.images.frames import Sample
 from napari_mmtseg.methods import MMT, Kanezaki, Kim
 
 FOLDER = Path(os.environ.get("MMTSEG_GOLDEN", Path(__file__).parent / "golden"))

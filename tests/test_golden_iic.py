@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mmtseg.engine.iic_loss import information_loss
+from napari_mmtseg.engine.iic.loss import information_loss
 
 FOLDER = Path(os.environ.get("MMTSEG_GOLDEN") or Path(__file__).parent / "golden")
 FILES = sorted(FOLDER.glob("iic_segmentation_loss_*.npz"))

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from napari_mmtseg import ObjectIIC, group_objects
-from napari_mmtseg.arrays import Frames
-from napari_mmtseg.engine import object_iic
+from napari_mmtseg.engine.iic import objects as object_iic
 from napari_mmtseg.grouping import Groups, crop_objects, group_objects_steps
+from napari_mmtseg.images.frames import Frames
 
 QUICK = ObjectIIC(n_iterations=3, width=2, n_heads=2, n_restarts=1)
 

@@ -30,7 +30,7 @@ def test_the_declarations_and_the_widget_need_no_torch():
     code = """
 import sys
 sys.modules["torch"] = None
-import napari_mmtseg.methods, napari_mmtseg.metrics, napari_mmtseg._napari.widgets
+import napari_mmtseg.methods, napari_mmtseg.metrics, napari_mmtseg._napari.widgets.segment
 """
     run(code)
 

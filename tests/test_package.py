@@ -8,7 +8,7 @@ from npe2 import PluginManifest
 
 from napari_mmtseg._napari import samples
 from napari_mmtseg.methods import METHODS
-from napari_mmtseg.nuclei import nuclei_stack
+from napari_mmtseg.samples import nuclei_stack
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,14 +31,16 @@ def test_every_method_has_a_command_a_widget_and_a_menu_entry():
     entries = contributions.menus["napari-mmtseg.methods"]
     listed = []
     for name, cls in METHODS.items():
-        command = commands[f"napari_mmtseg._napari.widgets:{name}Widget"]
+        command = commands[f"napari_mmtseg._napari.widgets.segment:{name}Widget"]
         assert command.title == widgets[command.id] == cls.title
         listed.append(command.id)
     room = [entry.command for entry in entries if entry.group == "1_methods"]
     assert room == listed, "in the catalogue's order"
     beside = [entry.command for entry in entries if entry.group != "1_methods"]
     assert [commands_by_id[one] for one in beside] == ["Group", "Measure", "Compare"]
-    of_methods = [one for one in commands if one.startswith("napari_mmtseg._napari.widgets:")]
+    of_methods = [
+        one for one in commands if one.startswith("napari_mmtseg._napari.widgets.segment:")
+    ]
     assert len(of_methods) == len(METHODS) + 1, "and one for the method that the user prefers"
 
 

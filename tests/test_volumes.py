@@ -6,9 +6,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from napari_mmtseg import IIC, MMT, Kanezaki, Kim, KMeans, load, segment, train
-from napari_mmtseg.arrays import Frames
-from napari_mmtseg.labeller import Labeller
+from napari_mmtseg.images.frames import Frames
 from napari_mmtseg.methods import METHODS, SpatialMethod
+from napari_mmtseg.prediction.labeller import Labeller
 
 SPACING = (0.5, 0.25, 0.25)
 TINY = {"n_iterations": 2, "width": 4, "n_blocks": 2}
@@ -32,7 +32,7 @@ SIDE = 16
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    monkeypatch.setattr("napari_mmtseg.engine.voting._TILE_SIDE", {2: SIDE, 3: SIDE})
+    monkeypatch.setattr("napari_mmtseg.engine.voter_prediction._TILE_SIDE", {2: SIDE, 3: SIDE})
     monkeypatch.setattr("napari_mmtseg.engine.kmeans._TILE_SIDE", {2: SIDE, 3: SIDE})
 
 

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from napari_mmtseg._version import __version__ as __version__
     from napari_mmtseg.grouping import Groups as Groups
     from napari_mmtseg.grouping import group_objects as group_objects
-    from napari_mmtseg.labels.measuring import measure as measure
-    from napari_mmtseg.labels.tables import Table as Table
-    from napari_mmtseg.labels.tables import write_table as write_table
+    from napari_mmtseg.labels.measurement import measure as measure
+    from napari_mmtseg.labels.measurement_table import Table as Table
+    from napari_mmtseg.labels.measurement_table import write_table as write_table
     from napari_mmtseg.methods import IIC as IIC
     from napari_mmtseg.methods import MMT as MMT
     from napari_mmtseg.methods import Felzenszwalb as Felzenszwalb
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from napari_mmtseg.methods import Taught as Taught
     from napari_mmtseg.model import Model as Model
     from napari_mmtseg.model import load as load
-    from napari_mmtseg.outline_files import OutlineLabels as OutlineLabels
-    from napari_mmtseg.outline_files import read_outlines as read_outlines
-    from napari_mmtseg.outline_files import write_outlines as write_outlines
+    from napari_mmtseg.output.outline_files import OutlineLabels as OutlineLabels
+    from napari_mmtseg.output.outline_files import read_outlines as read_outlines
+    from napari_mmtseg.output.outline_files import write_outlines as write_outlines
     from napari_mmtseg.segmentation import segment as segment
     from napari_mmtseg.segmentation import train as train
 
@@ -32,18 +32,18 @@ _HOME_OF = {
     "Groups": "grouping",
     "Model": "model",
     "ObjectIIC": "methods",
-    "OutlineLabels": "outline_files",
-    "Table": "labels.tables",
+    "OutlineLabels": "output.outline_files",
+    "Table": "labels.measurement_table",
     "Taught": "methods",
     "__version__": "_version",
     "group_objects": "grouping",
     "load": "model",
-    "measure": "labels.measuring",
-    "read_outlines": "outline_files",
+    "measure": "labels.measurement",
+    "read_outlines": "output.outline_files",
     "segment": "segmentation",
     "train": "segmentation",
-    "write_outlines": "outline_files",
-    "write_table": "labels.tables",
+    "write_outlines": "output.outline_files",
+    "write_table": "labels.measurement_table",
 } | dict.fromkeys(METHODS, "methods")
 
 __all__ = [*_HOME_OF]

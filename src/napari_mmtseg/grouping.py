@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import find_objects
 from skimage.transform import resize
 
-from napari_mmtseg.arrays import Frames
 from napari_mmtseg.engine import OnStep, Run, drain
+from napari_mmtseg.images.frames import Frames
+from napari_mmtseg.images.scaling import Scaling
 from napari_mmtseg.methods import ObjectIIC
-from napari_mmtseg.scaling import Scaling
 
 _SIDE = 32
 """Side of the squares that the network sees, in its own pixels."""
@@ -108,7 +108,7 @@ def group_objects_steps(
     Send True to stop and keep what is learned; close the generator to discard it.
     """
     # Loading torch takes seconds, which importing this module should not.
-    from napari_mmtseg.engine import object_iic
+    from napari_mmtseg.engine.iic import objects as object_iic
 
     method = method or ObjectIIC()
     planes = Frames(image, axes)

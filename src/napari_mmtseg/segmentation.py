@@ -12,20 +12,27 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from napari_mmtseg import engine, memory
-from napari_mmtseg.arrays import Frames, is_lazy
+from napari_mmtseg import engine
 from napari_mmtseg.engine import Learned, OnStep, Run, Weights, drain
-from napari_mmtseg.finding import check_objects, object_steps
-from napari_mmtseg.labelling import Segmentation, label_steps
+from napari_mmtseg.images.frames import Frames, is_lazy
+from napari_mmtseg.images.spacing import relative, works_in_volumes
+from napari_mmtseg.images.training_input import (
+    Guides,
+    fit_exposure,
+    images_of,
+    read_sample,
+    truth_of,
+)
 from napari_mmtseg.methods import METHODS, MMT, Taught
-from napari_mmtseg.methods.refining import output_of
+from napari_mmtseg.methods.refined_method import output_of
 from napari_mmtseg.model import Labels, Model, Uncertainty
-from napari_mmtseg.reading import Beside, fit_exposure, images_of, read_sample, truth_of
+from napari_mmtseg.prediction.label_image import Segmentation, label_steps
+from napari_mmtseg.prediction.lessons import Beginner, lesson_steps, taught_method
+from napari_mmtseg.prediction.object_search import check_objects, object_steps
+from napari_mmtseg.prediction.plane_regions import region_steps
+from napari_mmtseg.prediction.survey import seek_objects, survey
 from napari_mmtseg.settings import Method
-from napari_mmtseg.spacing import relative, works_in_volumes
-from napari_mmtseg.surveying import seek_objects, survey
-from napari_mmtseg.teaching import Beginner, lesson_steps, taught_method
-from napari_mmtseg.untrained import region_steps
+from napari_mmtseg.system import memory
 
 NO_OBJECTS = (
     "Nothing in the image stands out from its noise, so that there are no objects: if you see "
@@ -212,7 +219,7 @@ def train_steps(
     volumes = images[0].is_stack and works_in_volumes(method, images[0].axes, spacing)
     images = images_of(image, axes, volumes=volumes)
     check_objects(method, images[0])
-    beside = Beside.check(images, method, scribbles, mask, superpixels)
+    beside = Guides.check(images, method, scribbles, mask, superpixels)
     truth = truth_of(images, labels, beside)
     _check_initial(initial)
     teaches = truth is not None or (
@@ -317,7 +324,7 @@ def predict_steps(
     """Label an image with a model step by step, one tile a step; see `Model.predict`."""
     frames = model.frames(image, axes, spacing)
     model = model.scaled_for(frames, spacing)
-    side = Beside.check([frames], model.method, None, mask).mask
+    side = Guides.check([frames], model.method, None, mask).mask
     label_of = model.label_of(n_labels)
     return (
         yield from label_steps(

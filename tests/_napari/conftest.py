@@ -2,8 +2,9 @@
 
 import pytest
 
-from napari_mmtseg._napari import preferences, process
-from napari_mmtseg._napari.widgets import MMTWidget
+from napari_mmtseg._napari import preferences
+from napari_mmtseg._napari.process import training_process
+from napari_mmtseg._napari.widgets.segment import MMTWidget
 
 SECONDS = 120_000  # of patience, in milliseconds: the process imports torch first
 
@@ -16,7 +17,7 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture(scope="session")
 def _idle():
     """Training processes that have nothing to do: importing torch takes most of a small test."""
-    children: list[process._Child] = []
+    children: list[training_process._Child] = []
     yield children
     for child in children:
         child.kill()
@@ -25,7 +26,7 @@ def _idle():
 @pytest.fixture
 def warm(monkeypatch, _idle):
     """Let widgets take a process that an earlier test has left idle; returns what leaves one."""
-    start = process._Child
+    start = training_process._Child
 
     def take(owner):
         while _idle:
@@ -45,7 +46,7 @@ def warm(monkeypatch, _idle):
             _idle.append(child)
         training.discard()
 
-    monkeypatch.setattr(process, "_Child", take)
+    monkeypatch.setattr(training_process, "_Child", take)
     return leave
 
 

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from napari_mmtseg.writing import write_labels
+from napari_mmtseg.output.ome_zarr import write_labels
 
 LABELS = np.random.default_rng(0).integers(1, 9, (600, 40)).astype(np.int32)
 LABELS[200:400, :20] = 0

@@ -12,7 +12,7 @@ import pytest
 import zarr
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg.stores import open_image
+from napari_mmtseg.images.stores import open_image
 from tests.attack.stored import LABELS, journalled, write
 
 
@@ -97,7 +97,7 @@ def test_what_vanishes_while_a_store_is_cleared_away_is_no_error(tmp_path, monke
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", ".zgroup.partial")
         delete(folder)
 
-    monkeypatch.setattr("napari_mmtseg.unfinished.shutil.rmtree", vanishing)
+    monkeypatch.setattr("napari_mmtseg.output.partial_store.shutil.rmtree", vanishing)
     write(tmp_path / "a.zarr")
     assert len(calls) > 1
 

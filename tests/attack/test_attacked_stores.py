@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from napari_mmtseg import unfinished
-from napari_mmtseg.stores import open_image
-from napari_mmtseg.writing import write_labels
+from napari_mmtseg.images.stores import open_image
+from napari_mmtseg.output import partial_store
+from napari_mmtseg.output.ome_zarr import write_labels
 from tests.attack.stored import LABELS, journalled, write
 
 # Writes 256 blocks, and tells of each block that it computes and of each that is done.
 CHILD = """
 import os, sys
 import numpy as np
-from napari_mmtseg.writing import write_labels
+from napari_mmtseg.output.ome_zarr import write_labels
 
 told = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
@@ -197,7 +197,7 @@ def test_a_death_after_the_last_rename_leaves_nothing_in_the_way(tmp_path, monke
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(unfinished, "_discard", dies)
+        patched.setattr(partial_store, "_discard", dies)
         with pytest.raises(Killed):
             write(tmp_path / "a.zarr")
     assert_array_equal(open_image(tmp_path / "a.zarr").levels[0][:], LABELS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_mmtseg import IIC, MMT, Kim, KMeans, load, train
-from napari_mmtseg.tensors import digest_of, pack, unpack_arrays, unpack_header
+from napari_mmtseg.model.tensor_file import digest_of, pack, unpack_arrays, unpack_header
 
 MODELS = {
     "MMT": MMT(n_iterations=2, width=6, n_blocks=2),

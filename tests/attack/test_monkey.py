@@ -23,17 +23,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mmtseg._napari import process, widgets
-from napari_mmtseg._napari.compare import CompareWidget
-from napari_mmtseg._napari.correct import CorrectWidget
-from napari_mmtseg._napari.folders import FoldersWidget
-from napari_mmtseg._napari.group import GroupWidget
-from napari_mmtseg._napari.measure import MeasureWidget
-from napari_mmtseg._napari.teach import TeachWidget
+from napari_mmtseg._napari.process import training_process
+from napari_mmtseg._napari.widgets import segment
+from napari_mmtseg._napari.widgets.compare import CompareWidget
+from napari_mmtseg._napari.widgets.correct import CorrectWidget
+from napari_mmtseg._napari.widgets.folders import FoldersWidget
+from napari_mmtseg._napari.widgets.group import GroupWidget
+from napari_mmtseg._napari.widgets.measure import MeasureWidget
+from napari_mmtseg._napari.widgets.teach import TeachWidget
 from napari_mmtseg.methods import METHODS
 
 SEED = int(os.environ.get("MMTSEG_SEED", "0"))
-WIDGETS = [getattr(widgets, f"{name}Widget") for name in METHODS]
+WIDGETS = [getattr(segment, f"{name}Widget") for name in METHODS]
 WIDGETS += [CompareWidget, GroupWidget, MeasureWidget, CorrectWidget, FoldersWidget, TeachWidget]
 OPEN, LAYERS = 2, 6  # at most
 OURS = ("(_post)", "(_listen)", "(_wait)", "(_work)")  # threads
@@ -191,13 +192,13 @@ def test_random_actions_end_in_no_error_and_leave_nothing_behind(
         if isinstance(notification, ErrorNotification):
             errors.append(notification.exception)
 
-    class Child(process._Child):
+    class Child(training_process._Child):
         def __init__(self, owner):
             super().__init__(owner)
             children.append(self)
 
     monkeypatch.setattr(notification_manager, "dispatch", note)
-    monkeypatch.setattr(process, "_Child", Child)
+    monkeypatch.setattr(training_process, "_Child", Child)
     for name in ("getSaveFileName", "getOpenFileName"):
         monkeypatch.setattr(QFileDialog, name, lambda *_, **__: ("", ""))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: "")

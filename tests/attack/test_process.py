@@ -8,12 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from napari_mmtseg._napari import process as process_module
-from napari_mmtseg._napari.messages import Done, Failed, Job, Preview, Progress
-from napari_mmtseg._napari.numbers import alike
-from napari_mmtseg._napari.process import TrainingProcess
-from napari_mmtseg._napari.sources import Copied, Lazy, take
-from napari_mmtseg._napari.storing import Save
+from napari_mmtseg._napari.process import training_process as process_module
+from napari_mmtseg._napari.process.label_numbers import alike
+from napari_mmtseg._napari.process.layer_pixels import CopiedPixels, LazyPixels, take
+from napari_mmtseg._napari.process.messages import Done, Failed, Job, Preview, Progress
+from napari_mmtseg._napari.process.store_job import StoreJob
+from napari_mmtseg._napari.process.training_process import TrainingProcess
 from napari_mmtseg.methods import MMT, KMeans
 
 SECONDS = 120_000  # of patience, in milliseconds: the process imports torch first
@@ -21,13 +21,13 @@ needs_signals = pytest.mark.skipif(os.name == "nt", reason="no such signals")
 
 DISCS = np.zeros((48, 64), np.uint8)
 DISCS[10:30, 10:30] = 200
-QUICK = Job(Copied(DISCS), "YX", KMeans(n_labels=2, smoothing_px=0.0))
-LONG = Job(Copied(DISCS), "YX", MMT(n_iterations=100_000, width=4, min_labels=1))
+QUICK = Job(CopiedPixels(DISCS), "YX", KMeans(n_labels=2, smoothing_px=0.0))
+LONG = Job(CopiedPixels(DISCS), "YX", MMT(n_iterations=100_000, width=4, min_labels=1))
 
 TALK = """
 import sys, time
-from napari_mmtseg._napari.channel import Sender
-from napari_mmtseg._napari.messages import Done
+from napari_mmtseg._napari.process.pipe import Sender
+from napari_mmtseg._napari.process.messages import Done
 mark = sys.argv[1].encode()
 """
 AILING = {
@@ -147,9 +147,9 @@ def test_a_process_that_cannot_be_started_is_said(process, qtbot, monkeypatch, t
 
 
 def test_a_writing_that_is_killed_says_how_to_go_on(process, qtbot, tmp_path):
-    many = Copied(np.zeros((4000, 48, 64), np.uint8))
+    many = CopiedPixels(np.zeros((4000, 48, 64), np.uint8))
     place = str(tmp_path / "labels.zarr")
-    save = Save(place, False, "ZYX", (4000, 48, 64), {}, {}, labels=many)
+    save = StoreJob(place, False, "ZYX", (4000, 48, 64), {}, {}, labels=many)
     said = []
     process.said.connect(said.append)
     process.start(save)
@@ -178,7 +178,7 @@ def test_kills_at_random_moments_end_the_job_and_the_next_one_runs(process, qtbo
 
 @needs_signals
 def test_a_stopped_process_can_be_discarded_at_once(process, qtbot):
-    large = Copied(np.zeros((64, 512, 512), np.uint8))  # more than a pipe holds
+    large = CopiedPixels(np.zeros((64, 512, 512), np.uint8))  # more than a pipe holds
     process.warm_up()
     child = process._child.process
     os.kill(child.pid, signal.SIGSTOP)
@@ -194,7 +194,11 @@ def test_a_stopped_process_can_be_discarded_at_once(process, qtbot):
 
 
 def test_memory_that_runs_out_anywhere_ends_the_job_and_the_next_one_runs(process, qtbot):
-    for image in (Copied(Huge()), Lazy(HugeHere(), "cells"), Lazy(Huge(), "cells")):
+    for image in (
+        CopiedPixels(Huge()),
+        LazyPixels(HugeHere(), "cells"),
+        LazyPixels(Huge(), "cells"),
+    ):
         process.start(QUICK._replace(image=image))
         end = end_of(process, qtbot)
         assert "Memory ran out" in end.text
@@ -223,14 +227,14 @@ def test_a_live_view_that_fails_does_not_end_the_run(process, qtbot, tmp_path, m
         f"def broken(*args, **options): raise {error}\n"
         "class Break(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'napari_mmtseg._napari.worker':\n"
-        "            import napari_mmtseg.model as model\n"
+        "        if name == 'napari_mmtseg._napari.process.worker':\n"
+        "            import napari_mmtseg.model.model as model\n"
         "            model.Model.draft = broken\n"
         "sys.meta_path.insert(0, Break())\n"
     )
     folders = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
-    process.start(Job(Copied(DISCS), "YX", MMT(n_iterations=8, width=4)))
+    process.start(Job(CopiedPixels(DISCS), "YX", MMT(n_iterations=8, width=4)))
     end = end_of(process, qtbot)
     assert isinstance(end, Done), end.text
     notes = [m for m in process.messages if not isinstance(m, Progress)]

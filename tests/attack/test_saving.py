@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from napari_mmtseg import KMeans, load, train
-from napari_mmtseg.files import write_whole
+from napari_mmtseg.system.whole_files import write_whole
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such thing")
 
@@ -195,7 +195,7 @@ def together(count, call):
 
 SAVING = """
     import sys
-    from napari_mmtseg.files import write_whole
+    from napari_mmtseg.system.whole_files import write_whole
     print("ready", flush=True)
     for number in range(10**9):
         block = bytes([number % 256]) * 2**16

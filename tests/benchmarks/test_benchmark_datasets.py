@@ -6,7 +6,7 @@ from scipy.io import savemat
 from skimage.io import imsave
 from tifffile import imwrite
 
-from benchmarks import datasets
+from benchmarks.quality import datasets
 
 
 def test_a_folder_gives_its_images_with_the_labels_of_every_annotator(folder):

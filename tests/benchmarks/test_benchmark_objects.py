@@ -9,9 +9,9 @@ from scipy import ndimage
 from skimage.io import imsave
 from tifffile import imwrite
 
-from benchmarks import object_contenders, object_scoring, object_sets, objects
-from benchmarks.object_contenders import contender
-from benchmarks.store import Store
+from benchmarks.quality import object_contenders, object_scoring, object_sets, objects
+from benchmarks.quality.object_contenders import contender
+from benchmarks.quality.store import Store
 
 
 def discs(shape):

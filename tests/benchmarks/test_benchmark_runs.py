@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from skimage.io import imsave
 
-from benchmarks import contenders, datasets, engine, running, scoring, store, summary
 from benchmarks.__main__ import main
-from benchmarks.contenders import Contender, canonical
-from benchmarks.store import Job, Result, Store
+from benchmarks.quality import contenders, datasets, method_runs, scoring, store, summary
+from benchmarks.quality.contenders import Contender, canonical
+from benchmarks.quality.store import Job, Result, Store
+from benchmarks.speed import engine
 
 COLUMN = scoring.COLUMNS["folder"][0]
 
@@ -28,35 +29,35 @@ def by_job(*results):
 def test_a_run_goes_on_where_it_ended_and_counts_no_image_twice(folder, tmp_path, monkeypatch):
     dataset = datasets.find(folder, "folder")
     entrants = [contenders.parse("blank"), contenders.parse("otsu")]
-    wanted = running.jobs(dataset, entrants, [0])
+    wanted = method_runs.jobs(dataset, entrants, [0])
     kept = Store(tmp_path / "out")
     first = dict(list(wanted.items())[:4])
-    assert len(running.run(first, kept, workers=0)[0]) == 4
+    assert len(method_runs.run(first, kept, workers=0)[0]) == 4
     with (kept.folder / "results.jsonl").open("a") as file:
         file.write('{"job": {"dataset": "da')  # the power went off here
 
     ran = []
-    run_one = running.run_one
-    monkeypatch.setattr(running, "run_one", lambda *a: ran.append(a[0]) or run_one(*a))
-    results, failed = running.run(wanted, kept, workers=0)
+    run_one = method_runs.run_one
+    monkeypatch.setattr(method_runs, "run_one", lambda *a: ran.append(a[0]) or run_one(*a))
+    results, failed = method_runs.run(wanted, kept, workers=0)
     assert (len(results), len(ran), failed) == (6, 2, {})
     kept.append(results[ran[0]])  # two runs at once may write a result twice
     assert len(kept.read()) == 6
     rows = summary.rows(kept.read(), entrants, [0], scoring.COLUMNS["folder"])
     assert [len(row.values) for row in rows] == [3, 3]
-    assert len(running.run(wanted, kept, workers=0)[0]) == 6
+    assert len(method_runs.run(wanted, kept, workers=0)[0]) == 6
     assert len(ran) == 2
 
 
 def test_a_failure_is_told_and_tried_again(folder, tmp_path):
-    wanted = running.jobs(datasets.find(folder, "folder"), [contenders.parse("blank")], [0])
+    wanted = method_runs.jobs(datasets.find(folder, "folder"), [contenders.parse("blank")], [0])
     path = folder / "labels" / "dark_c.png"
     good = path.read_bytes()
     imsave(path, np.zeros((5, 5), np.uint8), check_contrast=False)
-    results, failed = running.run(wanted, Store(tmp_path / "out"), workers=0)
+    results, failed = method_runs.run(wanted, Store(tmp_path / "out"), workers=0)
     assert (len(results), [job.image for job in failed]) == (2, ["dark_c"])
     path.write_bytes(good)
-    results, failed = running.run(wanted, Store(tmp_path / "out"), workers=0)
+    results, failed = method_runs.run(wanted, Store(tmp_path / "out"), workers=0)
     assert (len(results), failed) == (3, {})
 
 
@@ -186,9 +187,9 @@ def test_the_figure_shows_the_methods(folder, tmp_path):
 
 
 def test_processes_give_what_this_one_gives(folder, tmp_path):
-    wanted = running.jobs(datasets.find(folder, "folder"), [contenders.parse("otsu")], [0])
-    here, _ = running.run(wanted, Store(tmp_path / "a"), workers=0)
-    there, _ = running.run(wanted, Store(tmp_path / "b"), workers=1, threads=1)
+    wanted = method_runs.jobs(datasets.find(folder, "folder"), [contenders.parse("otsu")], [0])
+    here, _ = method_runs.run(wanted, Store(tmp_path / "a"), workers=0)
+    there, _ = method_runs.run(wanted, Store(tmp_path / "b"), workers=1, threads=1)
     assert {j: r.scores for j, r in here.items()} == {j: r.scores for j, r in there.items()}
     assert store.Store(tmp_path / "b").labels(next(iter(there))).shape == (24, 24)
 

@@ -5,10 +5,10 @@ import pytest
 from skimage.io import imsave
 
 from benchmarks import __main__ as command
-from benchmarks import modalities, mosaics, steadiness
-from benchmarks.contenders import parse
-from benchmarks.datasets import Picture
-from benchmarks.store import Store
+from benchmarks.quality import modalities, mosaics, steadiness
+from benchmarks.quality.contenders import parse
+from benchmarks.quality.datasets import Picture
+from benchmarks.quality.store import Store
 
 
 def test_a_mosaic_is_the_same_each_time_and_flat_in_each_region():

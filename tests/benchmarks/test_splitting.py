@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy import ndimage
 
-from benchmarks.splitting import Scene, Teaching, certain, scene, train
-from benchmarks.splitting.clumps import cutouts, lesson
-from benchmarks.splitting.scenes import OBJECT_PX, ellipses
-from benchmarks.splitting.separating import separate
-from benchmarks.splitting.training import _drawn, _lessons
+from benchmarks.quality.splitting import Scene, Teaching, certain, scene, train
+from benchmarks.quality.splitting.clumps import cutouts, lesson
+from benchmarks.quality.splitting.scenes import OBJECT_PX, ellipses
+from benchmarks.quality.splitting.separating import separate
+from benchmarks.quality.splitting.training import _drawn, _lessons
 
 QUICK = Teaching(n_steps=60, lessons_per_step=4, n_lessons=60, device="cpu")
 FEW = Teaching(n_steps=3, lessons_per_step=2, n_lessons=4, device="cpu")

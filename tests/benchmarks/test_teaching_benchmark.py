@@ -3,7 +3,7 @@
 import numpy as np
 from skimage.io import imsave
 
-from benchmarks import teaching
+from benchmarks.quality import teaching
 
 
 def test_each_image_of_a_set_is_read_once_even_if_more_are_wanted(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_mmtseg.engine.features import Features
-from napari_mmtseg.engine.sampling import with_margin
+from napari_mmtseg.engine.working_sample import with_margin
 
 SMALL = {"n_scales": 2, "n_steps": 2, "n_contrasts": 1}
 

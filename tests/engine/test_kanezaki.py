@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 
 from napari_mmtseg import Kanezaki, Kim, segment, train
 from napari_mmtseg.engine.kanezaki import refine
-from napari_mmtseg.engine.sampling import Batch
+from napari_mmtseg.engine.working_sample import Batch
 
 QUICK = {"n_iterations": 3, "width": 6, "n_blocks": 2}
 

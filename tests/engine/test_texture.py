@@ -7,9 +7,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
 from napari_mmtseg import MMT, load, metrics, segment, train
-from napari_mmtseg.arrays import Sample
-from napari_mmtseg.engine.sampling import working_sample
 from napari_mmtseg.engine.texture import looked_at
+from napari_mmtseg.engine.working_sample import working_sample
+from napari_mmtseg.images.frames import Sample
 
 QUICK = {"n_iterations": 1, "width": 6}
 
@@ -60,7 +60,7 @@ def test_coarse_textures_count_though_their_grains_outlast_some_smoothing():
 
 @pytest.mark.parametrize("shape", [(70, 90), (8, 24, 26)], ids=["plane", "volume"])
 def test_a_model_of_texture_gives_one_answer(shape, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_mmtseg.engine.voting._TILE_SIDE", {2: 32, 3: 16})
+    monkeypatch.setattr("napari_mmtseg.engine.voter_prediction._TILE_SIDE", {2: 32, 3: 16})
     image = np.random.default_rng(0).random(shape)
     axes = "ZYX"[-len(shape) :]
     method = MMT(look_at="texture", work_in="volume" if len(shape) == 3 else "planes", **QUICK)

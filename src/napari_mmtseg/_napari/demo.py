@@ -12,7 +12,7 @@ import tifffile
 from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_mmtseg._napari.widgets import SegmentWidget
+from napari_mmtseg._napari.widgets.segment import SegmentWidget
 
 _PATIENCE_SECONDS = 900
 _HEARTBEAT_MS = 50

@@ -10,8 +10,8 @@ from napari.settings import get_plugin_settings
 from platformdirs import user_data_path
 
 from napari_mmtseg.labels.palettes import PALETTES
-from napari_mmtseg.library import Library
 from napari_mmtseg.methods import METHODS, MMT
+from napari_mmtseg.model.library import Library
 from napari_mmtseg.settings import Method
 
 _PLUGIN = "napari-mmtseg"

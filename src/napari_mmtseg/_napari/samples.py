@@ -8,7 +8,7 @@ from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QCoreApplication, QEventLoop, QTimer
 
-from napari_mmtseg.nuclei import nuclei_stack
+from napari_mmtseg.samples import nuclei_stack
 
 _NOTICE_MS = 500
 _OFFLINE = (

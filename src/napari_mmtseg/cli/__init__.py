@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # --help, --version, or what was not understood
         return end.code if isinstance(end.code, int) else 2
     # The catalogue starts at once, since it needs neither numpy nor anything that computes.
-    home = "catalogue" if parsed.command == "methods" else "carrying_out"
+    home = "catalogue" if parsed.command == "methods" else "execution"
     try:
         code: int = import_module(f"{__name__}.{home}").carry_out(parsed)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mmtseg.methods import METHODS, MMT
-from napari_mmtseg.methods.refining import PRESET_OF
+from napari_mmtseg.methods.refined_method import PRESET_OF
 from napari_mmtseg.settings import Method, Setting
 
 PROGRAM = "napari-mmtseg"

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg.arrays import Region, Sample
+from napari_mmtseg.images.frames import Region, Sample
 from napari_mmtseg.methods import NetworkMethod
 from napari_mmtseg.settings import Method
 
@@ -184,7 +184,7 @@ def working_reduction(
     """Return by how much training reduces a sample along each axis before it looks at it."""
     if not isinstance(method, NetworkMethod):
         return (1,) * len(frame_shape)
-    sampling = import_module(f"{__name__}.sampling")
+    sampling = import_module(f"{__name__}.working_sample")
     sample = Sample([], [], frame_shape=frame_shape, spacing=spacing)
     reduction: tuple[int, ...] = sampling.reduction_for(sample, method)
     return reduction

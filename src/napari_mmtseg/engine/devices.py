@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from napari_mmtseg import memory
+from napari_mmtseg.system import memory
 
 S = TypeVar("S")
 R = TypeVar("R")

@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 import torch
 from torch import Tensor
 
-from napari_mmtseg.engine.sampling import with_margin
+from napari_mmtseg.engine.working_sample import with_margin
 
 Upper = dict[tuple[int, int], Tensor]
 """The upper triangle of symmetric matrices, by row and column."""

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from skimage.segmentation import slic
 from torch import Tensor
 
-from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Training, Weights
 from napari_mmtseg.engine.devices import drive
-from napari_mmtseg.engine.frozen import arrays, predictor
+from napari_mmtseg.engine.frozen_networks import arrays, predictor
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy
-from napari_mmtseg.engine.sampling import Batch, working_sample
-from napari_mmtseg.engine.single import learn
+from napari_mmtseg.engine.self_training import learn
 from napari_mmtseg.engine.votes import majority
+from napari_mmtseg.engine.working_sample import Batch, working_sample
+from napari_mmtseg.images.frames import Sample
 from napari_mmtseg.methods import Kanezaki
 
 __all__ = ["arrays", "predictor", "train"]

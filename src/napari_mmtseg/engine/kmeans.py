@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 
-from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import (
     Array,
     Draft,
@@ -24,8 +23,9 @@ from napari_mmtseg.engine import (
     Training,
     Weights,
 )
-from napari_mmtseg.engine.fitting import fit
-from napari_mmtseg.engine.halves import LEAST_CONTRAST, contrast, halves
+from napari_mmtseg.engine.foreground import LEAST_CONTRAST, contrast, halves
+from napari_mmtseg.engine.kmeans_fit import fit
+from napari_mmtseg.images.frames import Sample
 from napari_mmtseg.methods import KMeans
 
 _FITTED_PIXELS = 100_000
@@ -153,8 +153,8 @@ def _refined(
     """Make a predictor from the probabilities of Gaussians of one variance around the centres."""
     import torch  # plain k-means does without
 
-    from napari_mmtseg.engine import voting
-    from napari_mmtseg.engine.refine.windows import pooled_grid
+    from napari_mmtseg.engine import voter_prediction
+    from napari_mmtseg.engine.refine.window_means import pooled_grid
 
     def voters(
         pixels: torch.Tensor, tile: Tile, grid: tuple[int, ...]
@@ -163,7 +163,7 @@ def _refined(
         scores = torch.from_numpy(distances / (-2 * float(weights["variance"])))
         return pooled_grid(scores.softmax(0).float(), grid)[None], pixels[0]
 
-    return voting.predictor(
+    return voter_prediction.predictor(
         voters,
         n_votes=len(weights["clusters"]),
         n_channels=int(weights["channels"]),

@@ -8,17 +8,17 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from napari_mmtseg.arrays import Sample
 from napari_mmtseg.engine import Step, Training, Weights
-from napari_mmtseg.engine.alignment import count_overlap, permutation
-from napari_mmtseg.engine.descent import Descent
 from napari_mmtseg.engine.devices import drive
-from napari_mmtseg.engine.frozen import arrays, drafted, learned, part, predictor
+from napari_mmtseg.engine.frozen_networks import arrays, drafted, learned, part, predictor
+from napari_mmtseg.engine.gradient_descent import Descent
+from napari_mmtseg.engine.initial_weights import start
+from napari_mmtseg.engine.label_alignment import count_overlap, permutation
 from napari_mmtseg.engine.losses import IGNORED, cross_entropy, scribble_loss, total_variation
-from napari_mmtseg.engine.networks import winners
-from napari_mmtseg.engine.sampling import batches, glimpse, survey, working_sample
-from napari_mmtseg.engine.start import start
+from napari_mmtseg.engine.networks.convolution import winners
 from napari_mmtseg.engine.texture import looked_at
+from napari_mmtseg.engine.working_sample import batches, glimpse, survey, working_sample
+from napari_mmtseg.images.frames import Sample
 from napari_mmtseg.methods import MMT
 
 __all__ = ["arrays", "drafted", "predictor", "train"]

@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from napari_mmtseg.engine import Weights
-from napari_mmtseg.engine.fitting import one_thread
-from napari_mmtseg.methods.teaching import Taught
+from napari_mmtseg.engine.kmeans_fit import one_thread
+from napari_mmtseg.methods.taught import Taught
 
 LAYERS = ("in.weight", "in.bias", "out.weight", "out.bias")
 STUDENTS = ("student1.", "student2.")
@@ -45,7 +45,7 @@ class Lesson(NamedTuple):
     """Pixels of each class where these tell how common it is: labels do, and strokes do not."""
 
 
-class Taken(NamedTuple):
+class LessonProgress(NamedTuple):
     """How far a lesson has come."""
 
     steps: int
@@ -70,7 +70,7 @@ def beginners(n_features: int, n_classes: int, method: Taught) -> dict[str, NDAr
     return _named(students)
 
 
-def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Iterator[Taken]:
+def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Iterator[LessonProgress]:
     """Let both students learn, some steps at a time.
 
     A student minimises the cross-entropy of the examples, each class counting alike, or as the
@@ -133,7 +133,7 @@ def teach(lesson: Lesson, method: Taught, start: Weights, n_steps: int) -> Itera
             for mean, new in zip(teachers, students, strict=True)
         ]
         done += count
-        yield Taken(done, tuple(losses), _named(teachers))
+        yield LessonProgress(done, tuple(losses), _named(teachers))
 
 
 def _improved(

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_mmtseg.engine import Array, Predictor, Tile, Weights, voting
+from napari_mmtseg.engine import Array, Predictor, Tile, Weights, voter_prediction
 from napari_mmtseg.engine.features import Features
-from napari_mmtseg.engine.refine.guided import guided, guided_reach
-from napari_mmtseg.engine.refine.sharpening import sharpened_groups
-from napari_mmtseg.engine.refine.windows import pooled_grid
-from napari_mmtseg.engine.sampling import with_margin
+from napari_mmtseg.engine.refine.guided_filter import guided, guided_reach
+from napari_mmtseg.engine.refine.sharp_borders import sharpened_groups
+from napari_mmtseg.engine.refine.window_means import pooled_grid
 from napari_mmtseg.engine.students import LAYERS, STUDENTS
-from napari_mmtseg.methods.teaching import Taught
+from napari_mmtseg.engine.working_sample import with_margin
+from napari_mmtseg.methods.taught import Taught
 
 _SCALES = {2: {"n_scales": 4, "n_steps": 4, "n_contrasts": 2}, 3: {"n_scales": 2, "n_steps": 2}}
 """In a volume a wide view would cost many times what the tile does."""
@@ -118,7 +118,7 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
 
     radius = (0,) * n_axes
     if weights["sharp"]:
-        radius = voting.sharpening_radius(method, weights["spacing"].tolist())
+        radius = voter_prediction.sharpening_radius(method, weights["spacing"].tolist())
 
     def voters(pixels: Tensor, tile: Tile, grid: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         image = pixels[0].cpu()
@@ -128,7 +128,7 @@ def predictor(weights: Weights, method: Taught) -> Predictor:
         return torch.stack([pooled_grid(one, grid) for one in shares]), pixels[0]
 
     reach = bank(n_channels, n_axes).margin + guided_reach(int(weights["window"]))
-    return voting.predictor(
+    return voter_prediction.predictor(
         voters,
         n_votes=max(width, 2 * n_classes),
         n_channels=n_channels,
@@ -158,7 +158,7 @@ def before_and_after(
     image = torch.from_numpy(pixels)
     plain = _shares(weights, image).mean(0, keepdim=True)
     plain = guided(plain, image, int(weights["window"]))
-    radius = voting.sharpening_radius(method, weights["spacing"].tolist())
+    radius = voter_prediction.sharpening_radius(method, weights["spacing"].tolist())
     both = plain, _sharper(plain, image, radius)
     before, after = (one[0].argmax(0).numpy() for one in both)
     return before, after

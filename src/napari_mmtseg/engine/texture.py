@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_mmtseg.engine.features import Features, evened
-from napari_mmtseg.engine.sampling import Batch, Working, even_crops, with_margin
+from napari_mmtseg.engine.working_sample import Batch, WorkingSample, even_crops, with_margin
 from napari_mmtseg.methods import MMT
 
 _WHOLE_PIXELS = 2**18
@@ -27,7 +27,7 @@ _SMALLEST_SIDE = 96
 """A smaller image has no room for two windows of texture."""
 
 
-def looked_at(working: Working, method: MMT) -> Working:
+def looked_at(working: WorkingSample, method: MMT) -> WorkingSample:
     """Let the networks see features of texture, if the settings say so, or if texture counts.
 
     It counts where areas differ in texture and hardly in intensity. Both are asked for the share
@@ -107,7 +107,7 @@ def described(planes: Sequence[Batch], axes_of_texture: tuple[Tensor, Tensor]) -
     planes : sequence of Batch
         With features.
     axes_of_texture : (D, F) and (D,) tensors
-        As in `Working`.
+        As in `WorkingSample`.
 
     Returns
     -------

@@ -1,5 +1,5 @@
 """Do a folder of images: one model for all, a result and a record beside it for each."""
 
-from napari_mmtseg.folders.running import Batch, FileStep, batch_steps
+from napari_mmtseg.folders.batch import Batch, FileStep, batch_steps
 
 __all__ = ["Batch", "FileStep", "batch_steps"]

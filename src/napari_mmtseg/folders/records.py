@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from napari_mmtseg.files import write_whole
-from napari_mmtseg.folders.sources import Source
+from napari_mmtseg.folders.image_list import Source
+from napari_mmtseg.system.whole_files import write_whole
 
 _FORMAT = "napari-mmtseg record 1"
 _BLOCK = 2**20

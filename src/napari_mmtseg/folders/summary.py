@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_mmtseg.files import write_whole
-from napari_mmtseg.folders.work import Outcome
+from napari_mmtseg.folders.image_task import Outcome
+from napari_mmtseg.system.whole_files import write_whole
 
 _OTHERS = 5
 """So many results tell what is usual."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mmtseg.labels.numbering import LARGEST
+from napari_mmtseg.labels.object_numbers import LARGEST
 from napari_mmtseg.labels.palettes import PALETTES
 
 LONGEST_NAME = 80

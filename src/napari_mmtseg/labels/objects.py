@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import relabel_sequential, watershed
 
-from napari_mmtseg.labels.faint import with_faint_ones
-from napari_mmtseg.labels.parting import BLUR, by_distance, depth, parted, smoothed
+from napari_mmtseg.labels.faint_objects import with_faint_ones
 from napari_mmtseg.labels.shapes import size_of
 from napari_mmtseg.labels.specks import without_specks
+from napari_mmtseg.labels.touching_objects import BLUR, by_distance, depth, parted, smoothed
 
 _SMOOTH = 0.045
 """Smoothing of the outline, as a share of the diameter."""

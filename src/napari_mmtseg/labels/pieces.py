@@ -11,8 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 
-from napari_mmtseg.arrays import Region
-from napari_mmtseg.labels.numbering import LARGEST
+from napari_mmtseg.images.frames import Region
+from napari_mmtseg.labels.object_numbers import LARGEST
 
 
 def pieces(labels: NDArray[np.int32], frame_axes: tuple[int, ...] = (-2, -1)) -> NDArray[np.int32]:

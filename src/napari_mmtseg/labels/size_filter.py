@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from napari_mmtseg.labels.correcting import Change
-from napari_mmtseg.labels.numbering import check_numbers, coded
+from napari_mmtseg.labels.corrections import Change
+from napari_mmtseg.labels.object_numbers import check_numbers, coded
 
 
 class _Object(NamedTuple):

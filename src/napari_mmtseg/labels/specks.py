@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
-from napari_mmtseg.arrays import neighbours
+from napari_mmtseg.images.frames import neighbours
 
 Whole = TypeVar("Whole", NDArray[np.int16], NDArray[np.int32])
 

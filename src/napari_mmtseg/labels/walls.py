@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from napari_mmtseg.arrays import neighbours
+from napari_mmtseg.images.frames import neighbours
 
 SCALES = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0)
 """Those that a wall is looked for at, as the deviation of a Gaussian."""

@@ -7,15 +7,15 @@ from typing import Any
 
 from napari_mmtseg.methods.classical import Felzenszwalb as Felzenszwalb
 from napari_mmtseg.methods.classical import KMeans as KMeans
-from napari_mmtseg.methods.information import IIC as IIC
-from napari_mmtseg.methods.information import ObjectIIC as ObjectIIC
+from napari_mmtseg.methods.iic import IIC as IIC
+from napari_mmtseg.methods.iic import ObjectIIC as ObjectIIC
 from napari_mmtseg.methods.networks import MMT as MMT
 from napari_mmtseg.methods.networks import Kanezaki as Kanezaki
 from napari_mmtseg.methods.networks import Kim as Kim
 from napari_mmtseg.methods.networks import NetworkMethod as NetworkMethod
-from napari_mmtseg.methods.refining import RefinedMethod as RefinedMethod
-from napari_mmtseg.methods.refining import SpatialMethod as SpatialMethod
-from napari_mmtseg.methods.teaching import Taught as Taught
+from napari_mmtseg.methods.refined_method import RefinedMethod as RefinedMethod
+from napari_mmtseg.methods.refined_method import SpatialMethod as SpatialMethod
+from napari_mmtseg.methods.taught import Taught as Taught
 from napari_mmtseg.settings import Method
 
 METHODS: dict[str, type[Method]] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from napari_mmtseg.methods.refining import SpatialMethod
+from napari_mmtseg.methods.refined_method import SpatialMethod
 from napari_mmtseg.settings import Method, setting
 
 

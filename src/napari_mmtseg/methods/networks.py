@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from napari_mmtseg.methods.learning import LearningMethod
-from napari_mmtseg.methods.refining import SpatialMethod
+from napari_mmtseg.methods.learning_method import LearningMethod
+from napari_mmtseg.methods.refined_method import SpatialMethod
 from napari_mmtseg.settings import changed, setting
 
 MAX_REDUCTION = 8

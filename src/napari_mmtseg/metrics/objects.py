@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mmtseg.metrics.docstrings import metric
-from napari_mmtseg.metrics.table import Table, checked, coded, one_to_one, tabulate
+from napari_mmtseg.metrics.contingency_table import Table, checked, coded, one_to_one, tabulate
+from napari_mmtseg.metrics.metric_docs import metric
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """The overlaps (IoU) of the Data Science Bowl 2018 and of COCO."""

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from skimage.measure import label as connected_pieces
 
-from napari_mmtseg.metrics.docstrings import metric
-from napari_mmtseg.metrics.table import Table, checked, coded, one_to_one, tabulate
+from napari_mmtseg.metrics.contingency_table import Table, checked, coded, one_to_one, tabulate
+from napari_mmtseg.metrics.metric_docs import metric
 
 
 @metric("From label to true label, sorted. A label that is left without a partner is absent.")

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_mmtseg.arrays import Region
-from napari_mmtseg.engine.refine.borders import Regions, halving, regions
 from napari_mmtseg.engine.refine.decision import by_label, decide, disagreement, favourite, pooled
-from napari_mmtseg.engine.refine.regional import Regional
-from napari_mmtseg.engine.refine.sharpening import favoured, sharpened, sharpened_groups
+from napari_mmtseg.engine.refine.region_votes import RegionVotes
+from napari_mmtseg.engine.refine.regions import Regions, halving, regions
+from napari_mmtseg.engine.refine.sharp_borders import favoured, sharpened, sharpened_groups
+from napari_mmtseg.images.frames import Region
 
 __all__ = ["Refined", "refined", "voting_grid"]
 
@@ -26,13 +26,13 @@ def voting_grid(
     return halving(n_axes, spacing) if vote_border else (1,) * n_axes
 
 
-class Refined:
+class RefinedVotes:
     """Votes after refining; made by `refined`."""
 
     def __init__(
         self,
         voters: Tensor,
-        votes: Tensor | Regional,
+        votes: Tensor | RegionVotes,
         groups: Tensor,
         totals: Tensor | None = None,
         regions: Regions | None = None,
@@ -53,7 +53,7 @@ class Refined:
             As for `decide`.
         """
         votes = self._votes
-        if isinstance(votes, Regional):
+        if isinstance(votes, RegionVotes):
             assert self._totals is not None
             if max(factor) == 1:
                 part = tuple(
@@ -120,7 +120,7 @@ def refined(
     radius: tuple[int, ...],
     least_contrast: float = 0.0,
     spacing: tuple[float, ...] | None = None,
-) -> Refined:
+) -> RefinedVotes:
     """Let voters vote in regions, and sharpen the borders of their mean.
 
     Parameters
@@ -143,14 +143,14 @@ def refined(
     votes = voters.mean(0)
     if not vote_border:
         votes = sharpened_groups(votes, groups, pixels, radius, least_contrast)
-        return Refined(voters, votes, groups)
+        return RefinedVotes(voters, votes, groups)
     if not any(radius):
         groups = torch.zeros_like(groups)
     shape = tuple(pixels.shape[1:])
     factors = voting_grid(vote_border, len(shape), spacing)
     found = regions(votes, vote_border, spacing)
-    regional = Regional(found, groups.cpu().numpy(), factors, shape)
+    regional = RegionVotes(found, groups.cpu().numpy(), factors, shape)
     totals = regional.totals().to(pixels)
     if len(totals) > 1:
         totals = sharpened(totals, pixels, radius, least_contrast)
-    return Refined(voters, regional, groups, totals, found)
+    return RefinedVotes(voters, regional, groups, totals, found)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from napari_mmtseg.engine.refine.windows import enlarged_grid
+from napari_mmtseg.engine.refine.window_means import enlarged_grid
 
 _CHUNK_VALUES = 8_000_000
 

@@ -1,0 +1,1 @@
+"""What a large image costs, from measured figures."""

@@ -1,0 +1,1 @@
+"""How good labels are: scores on images with ground truth."""

@@ -1,0 +1,1 @@
+"""Parts of forms: layer choice, tables, sliders, the wheel, the Tab key."""

@@ -1,0 +1,1 @@
+"""Labels that come as one looks: planes, and tiles of large planes."""

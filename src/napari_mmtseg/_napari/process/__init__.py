@@ -1,0 +1,1 @@
+"""The training process: its jobs, its messages, what it labels and writes."""

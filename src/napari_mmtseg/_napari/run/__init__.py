@@ -1,0 +1,1 @@
+"""Choose and run: images, goal, method, presets, Run, Stop and Discard, live view."""

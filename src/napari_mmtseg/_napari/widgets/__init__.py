@@ -1,0 +1,1 @@
+"""One file a widget, and the parts that it alone has."""

@@ -1,0 +1,1 @@
+"""The networks, apart from what trains them."""

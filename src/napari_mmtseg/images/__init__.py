@@ -1,0 +1,1 @@
+"""Pixels in: axes and frames, spacing, scaling, files, OME-Zarr, levels, and training's input."""

@@ -1,0 +1,1 @@
+"""Labels out: OME-Zarr, TIFF, and what an interrupted writing goes on from."""

@@ -1,0 +1,1 @@
+"""What any program needs: whole files, memory in advance, one sentence for what went wrong."""
