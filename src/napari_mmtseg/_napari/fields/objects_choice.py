@@ -9,11 +9,11 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
+from napari_mmtseg._napari.fields.form_rows import label_of, rows_of
 from napari_mmtseg._napari.fields.layer_choice import LayerChoice
 from napari_mmtseg._napari.layers import layers as napari_layers
 from napari_mmtseg._napari.lazy.planes import LazyLabels
 from napari_mmtseg._napari.lazy.tiles import TiledLevel
-from napari_mmtseg._napari.run.settings_form import label_of, rows_of
 
 if TYPE_CHECKING:
     import napari

@@ -21,7 +21,6 @@ from napari_mmtseg._napari.process import layer_pixels
 from napari_mmtseg._napari.process.label_numbers import counted
 from napari_mmtseg._napari.process.layer_pixels import Source
 from napari_mmtseg._napari.process.messages import ShownLabels, View
-from napari_mmtseg._napari.result.provenance import METADATA_KEY as METADATA_KEY
 from napari_mmtseg.images.frames import Frames, is_lazy
 from napari_mmtseg.images.stores import name_of, open_image
 from napari_mmtseg.methods.refined_method import output_of
@@ -29,6 +28,8 @@ from napari_mmtseg.prediction.label_image import Segmentation
 from napari_mmtseg.settings import Method
 from napari_mmtseg.system import memory
 
+METADATA_KEY = "napari-mmtseg"
+"""Where a layer's metadata say how its result was made."""
 OPACITY = {"objects": 0.6, "areas": 0.5, "classes": 0.5}
 """Areas and classes cover the image whole, which is to be seen beneath."""
 UNITLESS = ("pixel", "dimensionless")

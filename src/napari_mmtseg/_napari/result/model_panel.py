@@ -17,8 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mmtseg._napari.fields.form_rows import FoldedRows
 from napari_mmtseg._napari.fields.layer_choice import LayerChoice
-from napari_mmtseg._napari.run.settings_form import FoldedRows
 from napari_mmtseg.methods.refined_method import output_of
 from napari_mmtseg.model import Model
 

@@ -10,12 +10,12 @@ import numpy as np
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_mmtseg._napari.fields.duration import duration
 from napari_mmtseg._napari.layers import layers as napari_layers
 from napari_mmtseg._napari.layers.channel_axis import pixel_of, taken_in
 from napari_mmtseg._napari.process.layer_pixels import Source
 from napari_mmtseg._napari.process.messages import Job, ShownLabels, View
 from napari_mmtseg._napari.process.view_server import ViewOrder
-from napari_mmtseg._napari.run.run_panel import duration
 from napari_mmtseg.images.spacing import relative
 from napari_mmtseg.labels.shapes import diameter_of
 from napari_mmtseg.model import Model

@@ -15,12 +15,8 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 from napari_mmtseg._napari import preferences
 from napari_mmtseg._napari.layers import layers as napari_layers
 from napari_mmtseg._napari.process.messages import ShownLabels
-from napari_mmtseg._napari.result.label_counts import (
-    ClusterCounts,
-    CountThread,
-    count_work,
-    groups_in,
-)
+from napari_mmtseg._napari.result.count_thread import CountThread, count_work
+from napari_mmtseg._napari.result.label_counts import ClusterCounts, groups_in
 from napari_mmtseg._napari.result.labels_panel import LabelsPanel
 from napari_mmtseg._napari.result.layer_update import LayerUpdate, dress, ours
 from napari_mmtseg._napari.result.library_window import LibraryWindow, as_png
@@ -32,7 +28,6 @@ from napari_mmtseg._napari.result.result import Result as Result
 from napari_mmtseg._napari.result.result_memory import RememberedResult, ResultMemory, restore
 from napari_mmtseg._napari.result.state import ResultState, keep, kept_of, results_of
 from napari_mmtseg._napari.result.trust import TrustRow, add_above
-from napari_mmtseg._napari.widgets.measure import open_measure
 from napari_mmtseg.model import Model, load
 from napari_mmtseg.prediction.label_image import Segmentation
 
@@ -51,6 +46,8 @@ class ResultPanel(QWidget):
     """The result is to be written to this path; whether what is there may be replaced."""
     areas_wanted = Signal(object)
     """The areas of this lazy result are to be found anew, by what its legend says."""
+    measure_wanted = Signal(object)
+    """The objects in this layer are to be measured."""
     settings_wanted = Signal()
     """The settings of the result are to be shown."""
 
@@ -416,4 +413,4 @@ class ResultPanel(QWidget):
     def _measure(self) -> None:
         result = self.result
         if result is not None and result.layer in self.viewer.layers:
-            open_measure(self.viewer, result.layer)
+            self.measure_wanted.emit(result.layer)

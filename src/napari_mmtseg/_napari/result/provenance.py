@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from napari.layers import Image
 
+from napari_mmtseg._napari.layers.layers import METADATA_KEY
 from napari_mmtseg.model import Model
 from napari_mmtseg.settings import Method
 
-METADATA_KEY = "napari-mmtseg"
 _PACKAGES = ("napari-mmtseg", "napari", "torch", "numpy", "scikit-image")
 _SOURCES: WeakKeyDictionary[Model, dict[str, Any]] = WeakKeyDictionary()
 

@@ -8,11 +8,11 @@ from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QWidget
 
+from napari_mmtseg._napari.fields.form_rows import label_of, rows_of
 from napari_mmtseg._napari.fields.layer_choice import LayerChoice
 from napari_mmtseg._napari.layers import layers as napari_layers
 from napari_mmtseg._napari.layers.file_axes import FROM_FILE, take_from_file
 from napari_mmtseg._napari.layers.image_part import EVERYTHING, IN_VIEW, PLANE, part_of
-from napari_mmtseg._napari.run.settings_form import label_of, rows_of
 from napari_mmtseg.images.frames import Region
 
 if TYPE_CHECKING:

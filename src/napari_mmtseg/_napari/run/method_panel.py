@@ -10,10 +10,11 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import preferences
+from napari_mmtseg._napari.fields.form_rows import label_of, rows_of
 from napari_mmtseg._napari.layers import layers as napari_layers
 from napari_mmtseg._napari.run.goal import GoalChoice
 from napari_mmtseg._napari.run.preset_choice import PresetChoice
-from napari_mmtseg._napari.run.settings_form import SettingsForm, label_of, rows_of
+from napari_mmtseg._napari.run.settings_form import SettingsForm
 from napari_mmtseg.methods import METHODS, MMT
 from napari_mmtseg.methods.refined_method import output_of
 from napari_mmtseg.prediction.object_search import check_objects

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mmtseg._napari.fields.duration import duration
 from napari_mmtseg._napari.fields.sentence import Sentence
 from napari_mmtseg._napari.process.messages import (
     Done,
@@ -351,12 +352,3 @@ def thin_bar() -> QProgressBar:
     bar.setTextVisible(False)
     bar.setFixedHeight(8)
     return bar
-
-
-def duration(seconds: float) -> str:
-    """Write a time in words: 12 s, 3 min, 1.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

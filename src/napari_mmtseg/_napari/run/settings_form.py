@@ -7,79 +7,22 @@ from decimal import Decimal
 from typing import Any
 
 from magicgui.widgets import create_widget
-from qtpy.QtCore import QSize, Signal
-from qtpy.QtGui import QIcon
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
+from napari_mmtseg._napari.fields.form_rows import FoldedRows, label_of, rows_of
 from napari_mmtseg._napari.run.goal import GoalChoice, settings_for
 from napari_mmtseg.settings import Group, Method, Setting
 
-_LONGEST = "See the surroundings"
-"""Of the labels of basic settings: all are as wide."""
-_GAP = 6
 _CLOSED: dict[Group, str] = {"advanced": "Advanced", "papers": "Of the papers"}
 _GOAL, _OF_OBJECTS = "output", "diameter_px"
 _NARROW = 84  # pixels; napari's dock is narrow, and numbers are short
-
-
-def rows_of(parent: QWidget | None = None) -> QFormLayout:
-    """Make a form whose labels are as wide as those of the other forms in the widget."""
-    rows = QFormLayout(parent) if parent is not None else QFormLayout()
-    rows.setContentsMargins(0, 0, 0, 0)
-    rows.setHorizontalSpacing(_GAP)
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return rows
-
-
-class _RowLabel(QLabel):
-    """As wide as the widest of all forms, in whatever font."""
-
-    def minimumSizeHint(self) -> QSize:
-        own = super().minimumSizeHint()
-        return own.expandedTo(QSize(self.fontMetrics().horizontalAdvance(_LONGEST) + _GAP, 0))
-
-    def sizeHint(self) -> QSize:
-        return super().sizeHint().expandedTo(self.minimumSizeHint())
-
-
-def label_of(text: str, tooltip: str = "") -> QLabel:
-    """Make the label of a row."""
-    label = _RowLabel(text)
-    label.setToolTip(tooltip)
-    return label
-
-
-class FoldedRows(QCollapsible):
-    """Something that a click opens, as wide as the rows around it.
-
-    Parameters
-    ----------
-    title : str
-    inner : QWidget
-    """
-
-    def __init__(self, title: str, inner: QWidget, parent: QWidget | None = None) -> None:
-        # An icon would be drawn once, in the colour of whatever theme there is by then.
-        super().__init__(title, parent, QIcon(), QIcon())
-        self._title = title
-        self.addWidget(inner)
-        for box, top in ((self, 0), (self.content(), _GAP)):
-            layout = box.layout()
-            assert layout is not None
-            layout.setContentsMargins(0, top, 0, 0)
-        self.toggled.connect(self._turn)
-        self._turn(False)
-
-    def _turn(self, is_open: bool) -> None:
-        self.setText(f"{'▾' if is_open else '▸'}  {self._title}")
 
 
 class SettingsForm(QWidget):

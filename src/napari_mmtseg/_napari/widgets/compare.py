@@ -28,12 +28,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mmtseg._napari.fields.form_rows import rows_of
 from napari_mmtseg._napari.fields.layer_choice import LayerChoice
 from napari_mmtseg._napari.layers import layers as napari_layers
 from napari_mmtseg._napari.lazy.planes import LazyLabels
 from napari_mmtseg._napari.lazy.tiles import TiledLevel
 from napari_mmtseg._napari.process.layer_pixels import take
-from napari_mmtseg._napari.run.settings_form import rows_of
 from napari_mmtseg._napari.widgets.label_comparison import (
     KINDS,
     OBJECT_MEANINGS,

@@ -21,11 +21,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mmtseg._napari.fields.duration import duration
+from napari_mmtseg._napari.fields.form_rows import label_of, rows_of
 from napari_mmtseg._napari.fields.scroll_column import ScrollColumn
 from napari_mmtseg._napari.process.messages import Done, FileNote, FolderJob
 from napari_mmtseg._napari.run.method_panel import MethodPanel
-from napari_mmtseg._napari.run.run_panel import JobWidget, duration
-from napari_mmtseg._napari.run.settings_form import label_of, rows_of
+from napari_mmtseg._napari.run.run_panel import JobWidget
 from napari_mmtseg._napari.widgets.folder_table import FolderTable
 from napari_mmtseg.folders import Batch
 from napari_mmtseg.folders.batch import Summary

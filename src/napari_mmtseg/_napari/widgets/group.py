@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from napari_mmtseg._napari.result.provenance import record_of
 from napari_mmtseg._napari.run.image_choice import ImageChoice
 from napari_mmtseg._napari.run.run_panel import JobWidget
 from napari_mmtseg._napari.run.settings_form import SettingsForm
+from napari_mmtseg._napari.widgets.measure import open_measure
 from napari_mmtseg.grouping import Groups
 from napari_mmtseg.methods import ObjectIIC
 from napari_mmtseg.system.error_text import error_text
@@ -52,6 +54,7 @@ class GroupWidget(JobWidget):
         self._by_hand = False
         self.form = SettingsForm(ObjectIIC)
         self.results = ResultPanel(self.viewer)
+        self.results.measure_wanted.connect(partial(open_measure, self.viewer))
         self.results.models.hide()  # groups are of these objects alone
         column = QVBoxLayout(self)
         for part in (self.picker, self.form, self.panel):

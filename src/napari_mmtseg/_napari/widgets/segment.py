@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
@@ -10,6 +11,7 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_mmtseg._napari import preferences
+from napari_mmtseg._napari.fields.duration import duration
 from napari_mmtseg._napari.fields.layer_choice import LayerChoice
 from napari_mmtseg._napari.fields.scroll_column import ScrollColumn
 from napari_mmtseg._napari.fields.tab_order import read_in_order
@@ -29,8 +31,9 @@ from napari_mmtseg._napari.result.script import as_python
 from napari_mmtseg._napari.run.image_choice import ImageChoice
 from napari_mmtseg._napari.run.method_panel import MethodPanel
 from napari_mmtseg._napari.run.run_job import RunChoice, RunInputs, run_job
-from napari_mmtseg._napari.run.run_panel import JobWidget, cut_short, duration
+from napari_mmtseg._napari.run.run_panel import JobWidget, cut_short
 from napari_mmtseg._napari.run.settings_form import SettingsForm
+from napari_mmtseg._napari.widgets.measure import open_measure
 from napari_mmtseg._napari.widgets.object_search import ObjectSearchAgain
 from napari_mmtseg.methods import METHODS, method_from_dict
 from napari_mmtseg.methods.run_cost import Estimate, estimate
@@ -107,6 +110,7 @@ class SegmentWidget(JobWidget):
             "Add an image of how far the two networks disagree: 0 agree, 1 disagree."
         )
         self.results = ResultPanel(self.viewer)
+        self.results.measure_wanted.connect(partial(open_measure, self.viewer))
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setSpacing(8)
