@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari_mmtseg.methods import METHODS
+from napari_mmtseg.system.former_names import keep_former_names
 
 if TYPE_CHECKING:
     from napari_mmtseg._version import __version__ as __version__
@@ -47,6 +48,8 @@ _HOME_OF = {
 } | dict.fromkeys(METHODS, "methods")
 
 __all__ = [*_HOME_OF]
+
+keep_former_names()
 
 
 def __getattr__(name: str) -> Any:
