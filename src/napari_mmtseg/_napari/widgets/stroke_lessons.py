@@ -44,7 +44,7 @@ class LessonThread(QObject):
     """Works on one thing at a time; what is asked meanwhile waits, and only the last of it."""
 
     answered = Signal(object)
-    """An `LessonAnswer`, or the exception that there was instead."""
+    """A `LessonAnswer`, or the exception that there was instead."""
 
     _ended = Signal(object)
 
