@@ -48,7 +48,7 @@ PEAK_PX = 7
 
 
 def contender(text: str) -> Contender:
-    """Read ``otsu`` or another classical one, or a method as in `benchmarks.quality.contenders.parse`.
+    """Read ``otsu`` or another classical one, or a method as `quality.contenders.parse` does.
 
     ``+watershed`` after a method's name cleans the pieces of its labels and splits them.
 
