@@ -176,7 +176,7 @@ def unlike_learned(model: TrainedModel, clusters: NDArray[np.int16]) -> str:
     str
         A sentence, empty where they are not, or where nothing is known.
     """
-    if not model.sizes.any():
+    if not model.sizes.any() or model.classes.any():  # strokes are no image
         return ""
     label_of = model.label_of()
     counts = np.bincount(clusters[clusters >= 0].ravel(), minlength=len(model.sizes))
