@@ -139,7 +139,8 @@ class ImageChoice(QWidget):
     def _take_new(self, event: Any) -> None:
         """Take an image that is opened, unless several are ticked to be channels."""
         if self._is_offered(event.value):
-            take_from_file(event.value)
+            if take_from_file(event.value) and len(self.viewer.layers) == 1:
+                self.viewer.reset_view()
             self._by_hand &= len(self.chosen()) > 1
         self._list(event)
 
