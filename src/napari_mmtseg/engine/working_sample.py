@@ -25,6 +25,8 @@ _WORKING_VOXELS = 8_000_000
 _SURVEYED_PIXELS = 262_144
 _GLIMPSED_PIXELS = 65_536
 _SURVEYED_SIDES = {2: 64, 3: 16}
+_POOL, _UNEVEN = 4, 3.0
+"""Pixels a side of a block, and how many times more than noise its means may vary."""
 
 
 class Batch(NamedTuple):
@@ -287,7 +289,9 @@ def even_crops(planes: list[Batch], sides: list[int], most: int) -> list[Batch]:
 
 def rare_crops(planes: list[Batch], even: list[Batch], sides: list[int], most: int) -> list[Batch]:
     """Cut crops around what stands out, where even crops hold nothing but noise."""
-    if not even or not all(_holds_noise(channel) for channel in _values(even)):
+    if not even or not all(
+        _hold_noise(even, channel) for channel in range(even[0].pixels.shape[1])
+    ):
         return []
     axes = len(sides)
     shares = []
@@ -317,20 +321,23 @@ def rare_crops(planes: list[Batch], even: list[Batch], sides: list[int], most: i
     return crops
 
 
-def _values(crops: list[Batch]) -> list[NDArray[np.floating[Any]]]:
-    """Return the values of each channel in some crops, where they count."""
-    parts = [one.own_pixels.movedim(1, 0)[:, one.valid].numpy(force=True) for one in crops]
-    return list(np.concatenate(parts, axis=1))
-
-
-def _holds_noise(values: NDArray[np.floating[Any]]) -> bool:
-    if not values.size:
+def _hold_noise(crops: list[Batch], channel: int) -> bool:
+    """Tell whether crops hold noise alone: no far values, and neighbours that know nothing."""
+    parts = [one.own_pixels[:, channel][one.valid].numpy(force=True) for one in crops]
+    values = np.concatenate(parts)
+    if not values.size or not values.std():
         return True
     low, before, ground, after, high = np.percentile(values, (0.1, 16, 50, 84, 99.9))
-    bright, dark = high - ground, ground - low
-    return bool(
-        bright <= NOISE_ALONE * (after - ground) and dark <= NOISE_ALONE * (ground - before)
-    )
+    if high - ground > NOISE_ALONE * (after - ground):
+        return False
+    if ground - low > NOISE_ALONE * (ground - before):
+        return False
+    # Means of blocks vary as little as noise lets them; those of an image vary more.
+    means = [
+        functional.avg_pool2d(one.own_pixels[:, channel].flatten(0, -3), _POOL) for one in crops
+    ]
+    spread = np.concatenate([one.numpy(force=True).ravel() for one in means]).var()
+    return bool(spread < _UNEVEN * values.var() / _POOL**2)
 
 
 def _even_places(room: int, n: int) -> list[int]:
