@@ -244,12 +244,12 @@ def test_a_temporary_file_that_may_be_being_written_is_left(path, models):
 
 WRITING = """
     import sys, time
-    from napari_mmtseg import files
+    from napari_mmtseg.system import whole_files
     def blocks():
         yield b"first"
         print("ready", flush=True)
         time.sleep(60)
-    files.write_whole(sys.argv[1], blocks())
+    whole_files.write_whole(sys.argv[1], blocks())
 """
 
 
