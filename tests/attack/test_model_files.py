@@ -171,6 +171,7 @@ def is_still_a_model(header, arrays):
     return isinstance(method, dict) and method and all(value.size for value in arrays.values())
 
 
+@pytest.mark.filterwarnings("ignore:The image is unlike")
 def test_forged_models_are_refused_or_right(whole, tmp_path, attacks):
     path = tmp_path / "model.safetensors"
     path.write_bytes(whole)

@@ -29,8 +29,8 @@ from napari_mmtseg.prediction.object_search import check_objects, object_steps, 
 from napari_mmtseg.settings import Method
 from napari_mmtseg.system import memory
 
-_UNLIKE = 0.5
-"""Share of the pixels with another label than what was learned has, above which that is told."""
+_MOST_OF_IT, _UNLIKE = 0.8, 0.5
+"""A label that covers so much of an image, and less than this of what was learned from, is told."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,9 @@ def unlike_learned(model: TrainedModel, clusters: NDArray[np.int16]) -> str:
         return ""
     names, place = np.unique(label_of, return_inverse=True)  # a class may have any number
     here, there = (np.bincount(place, one) / one.sum() for one in (counts, model.sizes))
-    if np.abs(here - there).sum() / 2 < _UNLIKE:
-        return ""
     most = int((here - there).argmax())
+    if here[most] < _MOST_OF_IT or there[most] > _UNLIKE:
+        return ""
     label = int(names[most])
     return (
         f"The image is unlike what the model was trained on: label {label} covers "

@@ -145,8 +145,8 @@ def test_guides_in_any_channel_and_a_stop_are_copied(viewer, widget, qtbot, fini
     strokes[0, 1, 1, 2:30] = 2
     mask = np.ones((3, 1, 24, 32), np.uint8)
     mask[..., :3] = 0
-    viewer.add_labels(strokes, name="strokes")
-    viewer.add_labels(mask, name="mask")
+    viewer.add_labels(strokes, name="strokes", scale=(3, 1, 1, 1))
+    viewer.add_labels(mask, name="mask", scale=(3, 1, 1, 1))
     widget.scribbles.choose(viewer.layers["strokes"])
     widget.mask.choose(viewer.layers["mask"])
     long = MMT(width=8, n_iterations=100_000, n_crops=4, min_labels=1, strokes="bind")
