@@ -327,6 +327,8 @@ def _hold_noise(crops: list[Batch], channel: int) -> bool:
     values = np.concatenate(parts)
     if not values.size or not values.std():
         return True
+    if min(min(one.valid.shape[-2:]) for one in crops) < _POOL:
+        return False  # so small that nothing is missed
     low, before, ground, after, high = np.percentile(values, (0.1, 16, 50, 84, 99.9))
     if high - ground > NOISE_ALONE * (after - ground):
         return False
